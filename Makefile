@@ -1,0 +1,46 @@
+# Everything a user or a developer types. Each target sets up what it needs: `make demo` and `make test` work from
+# nothing but Python 3.10+ (with headers and venv), a C compiler and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := setup.py pyproject.toml $(wildcard csrc/*.[ch] csrc/kernels/*.[ch])
+
+.PHONY: demo test check bench lint build clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m pydl demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not check"
+
+check: $(VENV)/.test
+	$(BIN)/python -m pytest -m check
+
+bench: $(VENV)/.test
+	$(BIN)/python -m pydl bench
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=median,iqr --benchmark-sort=name
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch]
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "pydl needs Python 3.10 or later: $(PYTHON) is older; name another with PYTHON=..."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "pydl needs Python's venv module (Debian: apt install python3-venv)"; rm -rf $(VENV); exit 1; }
+
+$(VENV)/.demo: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[demo]"
+	@touch $@
+
+$(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[demo,test]"
+	@touch $@
+
+$(VENV)/.lint: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[demo,test,lint]"
+	@touch $@
+
+clean:
+	rm -rf build dist *.egg-info pydl/_native*.so

@@ -1,0 +1,61 @@
+"""What this machine reaches at its best, measured in a fraction of a second: the yardstick of every share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from pydl import native
+from pydl.dtypes import DType, float32
+from pydl.native import Array
+
+_SECONDS = 0.25  # of one measurement
+
+
+def peak_gflops(threads: int | None = None, dtype: DType = float32) -> float:
+    """Measure the most arithmetic that a large matrix product of pydl's own reaches.
+
+    Args:
+        threads: How many threads it uses; as many as kernels do now if None.
+        dtype: float32 or float64.
+
+    Returns:
+        10^9 floating-point operations (a multiply-add is two) per second: the best of several products of 1024 x 1024
+        matrices.
+    """
+    size = 1024
+    a, b, c = (np.ones((size, size), dtype) for _ in range(3))
+    g = native.geometry("gemm", size, size, size, size, size, size, 0, 0, 0, 1, 0, 0, 0, 0, size)
+    gemm = native.kernel("gemm", np.dtype(dtype))
+    with native.threads(threads or native.get_num_threads()):
+        workspace = native.workspace(native.kernel("gemm_workspace", np.dtype(dtype))(g))
+        return 2 * size**3 / _best_seconds(lambda: gemm(g, a, b, None, c, workspace)) / 1e9
+
+
+def triad_gbs(threads: int | None = None) -> float:
+    """Measure how fast memory is read and written where no cache helps: y = a + b on three arrays of 64 MB.
+
+    Args:
+        threads: How many threads it uses; as many as kernels do now if None.
+
+    Returns:
+        10^9 bytes per second, the two arrays read and the one written counted once each: the best of several rounds.
+    """
+    n = 1 << 24
+    a, b, y = (np.ones(n, np.float32) for _ in range(3))
+    g = native.geometry("broadcast", 1, (n,), (1,), (1,))
+    binary = native.kernel("binary", np.dtype(np.float32))
+    with native.threads(threads or native.get_num_threads()):
+        return 3 * a.nbytes / _best_seconds(lambda: binary(native.lib.PYDL_ADD, g, a, b, y)) / 1e9
+
+
+def _best_seconds(run: Callable[[], Array | None]) -> float:
+    run()
+    best, end = float("inf"), time.perf_counter() + _SECONDS
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        run()
+        best = min(best, time.perf_counter() - start)
+    return best

@@ -1,0 +1,45 @@
+"""What the process may use of the machine: CPUs by affinity and by the container's quota."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def affinity() -> int:
+    """Return the number of CPUs that the scheduler may give this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_quota(root: Path = _CGROUP) -> float | None:
+    """Return the CPUs' worth of time that the container's cgroup (version 2 or 1) grants, or None without a limit."""
+    try:
+        quota, period = (root / "cpu.max").read_text().split()
+    except (OSError, ValueError):
+        try:
+            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
+            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+        except OSError:
+            return None
+    try:
+        granted = float(quota) / float(period)
+    except (ValueError, ZeroDivisionError):  # "max": no limit
+        return None
+    return granted if granted > 0 else None
+
+
+def default_threads() -> int:
+    """Return how many threads kernels use unless told otherwise.
+
+    ``OMP_NUM_THREADS`` where it is set, else the CPUs of the affinity mask, at most the cgroup's quota rounded up.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
+    quota = cpu_quota()
+    return affinity() if quota is None else max(1, min(affinity(), math.ceil(quota)))

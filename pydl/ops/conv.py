@@ -1,0 +1,192 @@
+"""Convolution: an implicit GEMM on NHWC memory in C; here are its checks and its derivative."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from pydl import native
+from pydl.autograd import Tensor, record
+from pydl.native import Array
+from pydl.ops.check import integer, pair
+from pydl.ops.operands import column_sum, float_dtype, nchw, nhwc
+
+
+class Plan(NamedTuple):
+    """One convolution's output shape and its geometries: one per piece of work, see :func:`pydl.native.pieces`."""
+
+    shape: tuple[int, int, int, int]  # (N, P, Q, O)
+    images: tuple[Any, ...]  # forward and gradient to the input
+    sums: tuple[Any, ...]  # gradient to the weight: the pieces after the first add to it
+
+
+Sizes = int | tuple[int, int]
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes | str = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Return the cross-correlation of images with filters.
+
+    ``y[n, o, p, q] = b[o] + sum over c, r, s of x[n, c, p stride + r dilation - padding, q ...] w[o, c, r, s]``
+
+    Args:
+        input: (N, C, H, W), or (C, H, W) for one image. Lies best as NHWC (the strides that every image op returns).
+        weight: (O, C / groups, KH, KW).
+        bias: (O,).
+        stride: Step of the window, >= 1; one number or (vertical, horizontal).
+        padding: Zeros round the image, >= 0; ``"same"`` keeps H and W (stride 1 only), ``"valid"`` is 0.
+        dilation: Step between the taps of a filter, >= 1.
+        groups: Cuts the channels into this many separate convolutions; C makes it depthwise.
+
+    Returns:
+        (N, O, P, Q) with ``P = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1``.
+
+    Raises:
+        ValueError: Shapes or options that do not fit, with their values.
+        TypeError: Not one floating-point dtype; an option that is not an int.
+
+    Reference:
+        Sze, Chen, Yang, Emer: Efficient Processing of Deep Neural Networks, Proc. IEEE 105 (2017), equation (1).
+    """
+    x, w = input._array, weight._array
+    if x.ndim == 3:
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+    b = None if bias is None else bias._array
+    if not (x.dtype == w.dtype and (b is None or b.dtype == x.dtype)) or x.dtype.kind != "f":
+        float_dtype("conv2d", input=input, weight=weight, bias=bias)
+    plan = _plan(
+        x.shape,
+        w.shape,
+        None if b is None else b.shape,
+        stride if type(stride) is int else pair("conv2d", "stride", stride, 1),
+        padding if type(padding) in (int, str) else pair("conv2d", "padding", padding, 0),
+        dilation if type(dilation) is int else pair("conv2d", "dilation", dilation, 1),
+        groups if type(groups) is int else integer("conv2d", "groups", groups, 1),
+    )
+    dtype = x.dtype
+    x, w = nhwc(x), native.dense(w.transpose(2, 3, 1, 0))
+    y = native.empty(plan.shape, dtype)
+    _run("conv2d_forward", plan.images, dtype, x, w, None if b is None else native.dense(b), y)
+
+    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        dy = nhwc(dy)
+        dx = dw = db = None
+        if needs[0]:
+            dx = native.empty(x.shape, dtype)
+            _run("conv2d_backward_input", plan.images, dtype, dy, w, dx)
+            dx = nchw(dx)
+        if needs[1]:
+            dw = native.empty(w.shape, dtype)
+            _run("conv2d_backward_weight", plan.sums, dtype, x, dy, dw)
+            dw = dw.transpose(3, 2, 0, 1)
+        if needs[2]:
+            db = column_sum(dy, plan.shape[3])
+        return dx, dw, db
+
+    return record("conv2d", nchw(y), (input, weight, bias), backward, saved=(input, weight))
+
+
+def conv1d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | tuple[int] = 1,
+    padding: int | tuple[int] | str = 0,
+    dilation: int | tuple[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """Return the cross-correlation of sequences with filters: :func:`conv2d` with a height of 1.
+
+    Args:
+        input: (N, C, L), or (C, L).
+        weight: (O, C / groups, K).
+        bias: (O,).
+        stride: As for :func:`conv2d`, one number.
+        padding: As for :func:`conv2d`, one number.
+        dilation: As for :func:`conv2d`, one number.
+        groups: As for :func:`conv2d`.
+
+    Returns:
+        (N, O, (L + 2 padding - dilation (K - 1) - 1) // stride + 1).
+    """
+    if weight.ndim != 3 or input.ndim not in (2, 3):
+        raise ValueError(
+            f"conv1d: expects an input of (N, C, L) and a weight of (O, C / groups, K), "
+            f"got {tuple(input.shape)} and {tuple(weight.shape)}"
+        )
+    row = {name: _row(name, value, low) for name, value, low in (("stride", stride, 1), ("dilation", dilation, 1))}
+    pads = padding if isinstance(padding, str) else (0, _row("padding", padding, 0)[1])
+    y = conv2d(input.unsqueeze(-2), weight.unsqueeze(-2), bias, row["stride"], pads, row["dilation"], groups)
+    return y.squeeze(-2)
+
+
+def _row(name: str, value: int | tuple[int], minimum: int) -> tuple[int, int]:
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    return 1, integer("conv1d", name, value, minimum)
+
+
+def _run(name: str, geometries: tuple[Any, ...], dtype: Any, *arrays: Array | None) -> None:
+    kernel, size = native.kernel(name, dtype), native.kernel(name + "_workspace", dtype)
+    for g in geometries:
+        kernel(g, *arrays, native.workspace(size(g)))
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _plan(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    b: tuple[int, ...] | None,
+    stride: Sizes,
+    padding: Sizes | str,
+    dilation: Sizes,
+    groups: int,
+) -> Plan:
+    """Check one combination of shapes and options, and lay out its work."""
+    if len(x) != 4 or len(w) != 4:
+        raise ValueError(
+            f"conv2d: expects an input of (N, C, H, W) and a weight of (O, C / groups, KH, KW), got {x} and {w}"
+        )
+    (N, C, H, W), (O, I, KH, KW) = x, w  # noqa: E741
+    stride_h, stride_w = pair("conv2d", "stride", stride, 1)
+    dil_h, dil_w = pair("conv2d", "dilation", dilation, 1)
+    groups = integer("conv2d", "groups", groups, 1)
+    if 0 in (C, H, W, O, I, KH, KW):
+        raise ValueError(f"conv2d: only the batch may be empty, got an input of {x} and a weight of {w}")
+    if I * groups != C or O % groups:
+        raise ValueError(
+            f"conv2d: a weight of {w} with groups={groups} expects {I * groups} input channels and output channels "
+            f"that {groups} divides, got an input of {x}"
+        )
+    if b is not None and b != (O,):
+        raise ValueError(f"conv2d: expects a bias of shape ({O},), got {b}")
+    reach_h, reach_w = dil_h * (KH - 1) + 1, dil_w * (KW - 1) + 1
+    if padding == "same":
+        if (stride_h, stride_w) != (1, 1):
+            raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}")
+        pad_h, pad_w, P, Q = (reach_h - 1) // 2, (reach_w - 1) // 2, H, W
+    else:
+        if isinstance(padding, str) and padding != "valid":
+            raise ValueError(f"conv2d: padding must be 'same', 'valid' or numbers, got {padding!r}")
+        pad_h, pad_w = (0, 0) if isinstance(padding, str) else pair("conv2d", "padding", padding, 0)
+        if H + 2 * pad_h < reach_h or W + 2 * pad_w < reach_w:
+            raise ValueError(
+                f"conv2d: the window of {reach_h} x {reach_w} (kernel {KH} x {KW}, dilation {dil_h} x {dil_w}) is "
+                f"larger than the padded input of {H + 2 * pad_h} x {W + 2 * pad_w}"
+            )
+        P = (H + 2 * pad_h - reach_h) // stride_h + 1
+        Q = (W + 2 * pad_w - reach_w) // stride_w + 1
+    fixed = (N, C, H, W, O, KH, KW, P, Q, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups, 0)
+    cuts = native.pieces(N, 2.0 * P * Q * O * I * KH * KW)
+    return Plan(
+        (N, P, Q, O),
+        tuple([native.geometry("conv2d", *fixed, 0, first, last) for first, last in cuts]),
+        tuple([native.geometry("conv2d", *fixed, int(first > 0), first, last) for first, last in cuts]),
+    )

@@ -1,0 +1,286 @@
+"""Making tensors: from data, and filled with a constant or a sequence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from pydl import dtypes, native
+from pydl.autograd import Tensor
+from pydl.dtypes import DType
+from pydl.native import Array
+from pydl.ops.arrays import inverse
+from pydl.ops.check import integer, number
+from pydl.ops.convert import cast, check_device
+from pydl.ops.shape import sizes
+
+_INT64_MAX = 2**63 - 1
+
+
+def allocated(name: str, shape: tuple[int, ...], dtype: DType) -> Array:
+    """Return an uninitialised array.
+
+    Raises:
+        ValueError: The sizes' product is beyond what memory can address.
+        MemoryError: There is not that much memory.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    if size > _INT64_MAX or math.prod([n or 1 for n in shape]) * dtype.itemsize > _INT64_MAX:
+        raise ValueError(f"{name}: a tensor of shape {shape} would hold more elements than memory can address")
+    try:
+        return native.empty(shape, dtype)
+    except MemoryError:
+        raise MemoryError(f"{name}: no memory for {size:,} bytes (shape {shape}, {dtype})") from None
+
+
+def finished(array: Array, requires_grad: bool) -> Tensor:
+    """Return the array as a leaf."""
+    y = Tensor(array)
+    return y.requires_grad_() if requires_grad else y
+
+
+def _dtype(name: str, dtype: Any, default: DType = dtypes.float32) -> DType:
+    return default if dtype is None else dtypes.checked(name, dtype)
+
+
+def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return a new tensor with a copy of `data`.
+
+    Args:
+        data: A number, nested lists, an array or a tensor.
+        dtype: The element type; left out, arrays and tensors keep theirs, Python floats give float32, ints int64.
+        device: None or ``"cpu"``.
+        requires_grad: Whether gradients are computed for it.
+
+    Raises:
+        TypeError: The data cannot be numbers.
+        ValueError: Nested lists of uneven lengths.
+
+    Example:
+        >>> tensor([[1, 2], [3, 4]])
+        tensor([[1, 2],
+                [3, 4]])
+    """
+    check_device(device)
+    return finished(_values("tensor", data, dtype, True), requires_grad)
+
+
+def _values(name: str, data: Any, dtype: Any, copy: bool) -> Array:
+    wanted = None if dtype is None else dtypes.checked(name, dtype)
+    if isinstance(data, Tensor):
+        x = data._array
+    elif isinstance(data, (np.ndarray, np.generic)):
+        x = np.asarray(data)
+    else:
+        x = _from_python(name, data, wanted)
+        copy = False
+    if x.dtype.newbyteorder("=") not in dtypes._SUPPORTED and wanted is None:
+        wanted = dtypes.checked(name, x.dtype)
+    if x.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: elements must be numbers, got {x.dtype}")
+    if wanted is not None and x.dtype != wanted:
+        return cast(x, wanted)
+    if copy or not x.dtype.isnative or not x.flags.aligned:
+        return cast(x, x.dtype.newbyteorder("="))
+    return x
+
+
+def _from_python(name: str, data: Any, wanted: DType | None) -> Array:
+    """Return numbers and nested lists, which may hold tensors, as an array."""
+    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in _leaves(data)):
+        data = _plain(data)
+    try:
+        x = np.array(data)
+    except ValueError as error:
+        raise ValueError(f"{name}: nested lists must have even lengths ({error})") from None
+    if x.dtype.kind not in "biuf":
+        if x.dtype.kind == "O" and wanted is None:
+            raise OverflowError(f"{name}: expects numbers of at most 64 bits, got {data!r}")
+        raise TypeError(f"{name}: expects numbers, got elements of {x.dtype}")
+    if wanted is None and x.dtype == np.float64:
+        first = next((item for item in _leaves(data) if isinstance(item, (np.ndarray, np.generic))), None)
+        if first is None or first.dtype != np.float64:
+            return cast(x, dtypes.float32)
+    return x if x.size or wanted is not None else x.astype(dtypes.float32)
+
+
+def _leaves(data: Any) -> Any:
+    if isinstance(data, (list, tuple)):
+        for item in data:
+            yield from _leaves(item)
+    else:
+        yield data
+
+
+def _plain(data: Any) -> Any:
+    if isinstance(data, Tensor):
+        return data._array.tolist()
+    return [_plain(item) for item in data] if isinstance(data, (list, tuple)) else data
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """Return `data` as a tensor, sharing its memory where it is a tensor or array of the wanted dtype."""
+    check_device(device)
+    if isinstance(data, Tensor) and (dtype is None or data._array.dtype == dtypes.checked("as_tensor", dtype)):
+        return data
+    if isinstance(data, Tensor):
+        return data.to(dtype)
+    return Tensor(_values("as_tensor", data, dtype, False))
+
+
+def from_numpy(ndarray: Array) -> Tensor:
+    """Return a tensor over the array's memory; a misaligned or byte-swapped array is copied instead.
+
+    Raises:
+        TypeError: It is not an array, or of a dtype that pydl lacks.
+
+    Example:
+        >>> a = np.zeros(2, np.float32)
+        >>> from_numpy(a).add_(1)
+        tensor([1., 1.])
+        >>> a
+        array([1., 1.], dtype=float32)
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"from_numpy: expects an ndarray, got {type(ndarray).__name__}")
+    dtypes.checked("from_numpy", ndarray.dtype)
+    return Tensor(_values("from_numpy", np.asarray(ndarray), None, False))
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """Return a tensor over the memory of another library's CPU tensor (anything with ``__dlpack__``)."""
+    return from_numpy(np.from_dlpack(ext_tensor))
+
+
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return a tensor whose elements are whatever the memory holds.
+
+    Args:
+        size: The sizes, as arguments or a tuple.
+        dtype: The element type, float32 if left out.
+        device: None or ``"cpu"``.
+        requires_grad: Whether gradients are computed for it.
+
+    Raises:
+        TypeError: A size is not an integer (1.5, True, "a").
+        OverflowError: A size does not fit 64 bits.
+        ValueError: A size is negative, or their product is beyond what memory can address.
+        MemoryError: There is not that much memory.
+    """
+    return _filled("empty", size, None, dtype, device, requires_grad)
+
+
+def _filled(name: str, size: tuple[Any, ...], value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    check_device(device)
+    array = allocated(name, sizes(name, size), _dtype(name, dtype))
+    if value is not None:
+        array.fill(value)
+    return finished(array, requires_grad)
+
+
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return a tensor of zeros; arguments and errors as in :func:`empty`."""
+    return _filled("zeros", size, 0, dtype, device, requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return a tensor of ones; arguments and errors as in :func:`empty`."""
+    return _filled("ones", size, 1, dtype, device, requires_grad)
+
+
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return a tensor of one value, whose kind (bool, integer, float) gives the dtype; errors as in :func:`empty`."""
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    given = tuple(size) if isinstance(size, (tuple, list)) else (size,)
+    return _filled("full", given, value, dtypes.of_number(value) if dtype is None else dtype, device, requires_grad)
+
+
+def _like(name: str, input: Tensor, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
+    """Return a tensor of the shape and memory order of `input`."""
+    check_device(device)
+    x = input._array
+    axes = native.order(x) or tuple(range(x.ndim))
+    memory = allocated(name, tuple([x.shape[axis] for axis in axes]), _dtype(name, dtype, x.dtype))
+    if value is not None:
+        memory.fill(value)
+    return finished(memory.transpose(inverse(axes)), requires_grad)
+
+
+def empty_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return a tensor of unknown contents with the shape, dtype and memory order of `input`."""
+    return _like("empty_like", input, None, dtype, device, requires_grad)
+
+
+def zeros_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return zeros with the shape, dtype and memory order of `input`."""
+    return _like("zeros_like", input, 0, dtype, device, requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return ones with the shape, dtype and memory order of `input`."""
+    return _like("ones_like", input, 1, dtype, device, requires_grad)
+
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Return one value with the shape, dtype and memory order of `input`."""
+    return _like("full_like", input, fill_value, dtype, device, requires_grad)
+
+
+def arange(
+    start: float,
+    end: float | None = None,
+    step: float = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return ``start, start + step, ...`` up to but without `end`; a single argument is the end.
+
+    Args:
+        start: The first number.
+        end: Where it ends.
+        step: The distance, not 0.
+        dtype: int64 if all numbers are ints, else float32.
+        device: None or ``"cpu"``.
+        requires_grad: Whether gradients are computed for it.
+
+    Raises:
+        ValueError: The step is 0 or leads away from the end.
+    """
+    check_device(device)
+    first, last = (0, start) if end is None else (start, end)
+    whole = all(isinstance(n, (int, np.integer)) for n in (first, last, step))
+    for name, n in (("start", first), ("end", last), ("step", step)):
+        number("arange", name, n)
+    if step == 0 or (last - first) / step < 0:
+        raise ValueError(f"arange: from {first} to {last} in steps of {step} never ends")
+    count = -(-(last - first) // step) if whole else math.ceil((last - first) / step)
+    kind = _dtype("arange", dtype, dtypes.int64 if whole else dtypes.float32)
+    allocated("arange", (int(count),), kind)
+    places: Any = np.arange(int(count), dtype=np.int64 if whole else np.float64)
+    values = places * step + first
+    return finished(values.astype(kind), requires_grad)
+
+
+def linspace(
+    start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Return `steps` numbers at equal distances from `start` to `end`, both included."""
+    check_device(device)
+    count = integer("linspace", "steps", steps, 0)
+    return finished(np.linspace(start, end, count).astype(_dtype("linspace", dtype)), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return an n x m matrix (square if `m` is left out) with ones on the diagonal."""
+    check_device(device)
+    shape = integer("eye", "n", n, 0), integer("eye", "m", n if m is None else m, 0)
+    array = allocated("eye", shape, _dtype("eye", dtype))
+    array.fill(0)
+    np.fill_diagonal(array, 1)
+    return finished(array, requires_grad)

@@ -1,0 +1,182 @@
+"""Functions of one operand: exp, log, roots, rounding, clamp."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pydl.autograd import Tensor, _mode, record
+from pydl.native import Array, lib
+from pydl.ops import arrays
+from pydl.ops.convert import floating, refuse
+from pydl.ops.elementwise import maximum, minimum
+
+
+def apply(
+    name: str,
+    op: int,
+    input: Tensor,
+    from_result: bool = False,
+    alpha: float = 0.0,
+    beta: float = 0.0,
+    slopes: tuple[float, float] | None = None,
+) -> Tensor:
+    """Return op(input) for one of enum pydl_unary, on the tape.
+
+    Args:
+        name: The op's public name.
+        op: Which.
+        input: Any tensor; integers become float32.
+        from_result: The gradient is computed from the result, not from the input.
+        alpha: The op's first parameter, see ``kernels.h``.
+        beta: The op's second parameter.
+        slopes: Both parameters for the gradient, where they differ.
+    """
+    if not isinstance(input, Tensor) or input._array.dtype.kind != "f":
+        input = floating(name, input)
+    x = input._array
+    y = arrays.unary(op, x, alpha, beta)
+    if not (input.requires_grad and _mode.enabled):
+        return Tensor(y)
+    s = y if from_result else x
+    low, high = slopes or (alpha, beta)
+
+    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        return (arrays.unary_backward(op, dy, s, low, high),)
+
+    return record(name, y, (input,), backward, () if from_result else (input,), from_result)
+
+
+def _whole(name: str, op: int, ufunc: Any, input: Tensor) -> Tensor:
+    """Return op(input), integers through `ufunc` (None: as they are)."""
+    if not isinstance(input, Tensor):
+        raise refuse(name, "input", input)
+    if input._array.dtype.kind == "f":
+        return apply(name, op, input)
+    return Tensor(np.array(input._array) if ufunc is None else np.asarray(ufunc(input._array)))
+
+
+def exp(input: Tensor) -> Tensor:
+    """Return ``e ** input``, elementwise; integers give float32."""
+    return apply("exp", lib.PYDL_EXP, input, True)
+
+
+def log(input: Tensor) -> Tensor:
+    """Return the natural logarithm, elementwise; integers give float32."""
+    return apply("log", lib.PYDL_LOG, input)
+
+
+def log1p(input: Tensor) -> Tensor:
+    """Return ``log(1 + input)``, exact near 0, elementwise; integers give float32."""
+    return apply("log1p", lib.PYDL_LOG1P, input)
+
+
+def expm1(input: Tensor) -> Tensor:
+    """Return ``exp(input) - 1``, exact near 0, elementwise; integers give float32."""
+    return apply("expm1", lib.PYDL_EXPM1, input)
+
+
+def sqrt(input: Tensor) -> Tensor:
+    """Return the square root, elementwise; integers give float32."""
+    return apply("sqrt", lib.PYDL_SQRT, input, True)
+
+
+def rsqrt(input: Tensor) -> Tensor:
+    """Return ``1 / sqrt(input)``, elementwise; integers give float32."""
+    return apply("rsqrt", lib.PYDL_RSQRT, input, True)
+
+
+def reciprocal(input: Tensor) -> Tensor:
+    """Return ``1 / input``, elementwise; integers give float32."""
+    return apply("reciprocal", lib.PYDL_RECIPROCAL, input, True)
+
+
+def sin(input: Tensor) -> Tensor:
+    """Return the sine (input in radians), elementwise; integers give float32."""
+    return apply("sin", lib.PYDL_SIN, input)
+
+
+def cos(input: Tensor) -> Tensor:
+    """Return the cosine (input in radians), elementwise; integers give float32."""
+    return apply("cos", lib.PYDL_COS, input)
+
+
+def erf(input: Tensor) -> Tensor:
+    """Return the error function, elementwise; integers give float32."""
+    return apply("erf", lib.PYDL_ERF, input)
+
+
+def abs(input: Tensor) -> Tensor:
+    """Return the absolute value, elementwise."""
+    return _whole("abs", lib.PYDL_ABS, np.abs, input)
+
+
+def sign(input: Tensor) -> Tensor:
+    """Return -1, 0 or 1, elementwise."""
+    return _whole("sign", lib.PYDL_SIGN, np.sign, input)
+
+
+def square(input: Tensor) -> Tensor:
+    """Return ``input * input``, elementwise."""
+    return _whole("square", lib.PYDL_SQUARE, np.square, input)
+
+
+def floor(input: Tensor) -> Tensor:
+    """Return the largest whole number not above, elementwise."""
+    return _whole("floor", lib.PYDL_FLOOR, None, input)
+
+
+def ceil(input: Tensor) -> Tensor:
+    """Return the smallest whole number not below, elementwise."""
+    return _whole("ceil", lib.PYDL_CEIL, None, input)
+
+
+def trunc(input: Tensor) -> Tensor:
+    """Return the whole number towards zero, elementwise."""
+    return _whole("trunc", lib.PYDL_TRUNC, None, input)
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """Return the nearest number with `decimals` decimals, halves to the even one, elementwise."""
+    if not decimals:
+        return _whole("round", lib.PYDL_ROUND, None, input)
+    factor = 10.0**decimals
+    return apply("round", lib.PYDL_ROUND, input * factor) / factor
+
+
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Return each element brought into ``min .. max``; NaN stays NaN.
+
+    Args:
+        input: Any tensor.
+        min: The lower bound, a number or a tensor; None for none.
+        max: The upper bound, likewise; it wins where it is below `min`.
+
+    Returns:
+        A tensor of the same shape; the gradient passes where the bounds did not act.
+
+    Raises:
+        ValueError: Neither bound is given.
+
+    Example:
+        >>> import pydl
+        >>> pydl.clamp(pydl.tensor([-2.0, 0.5, 3.0]), 0, 1)
+        tensor([0.0000, 0.5000, 1.0000])
+    """
+    if min is None and max is None:
+        raise ValueError("clamp: at least one of min and max is needed")
+    if isinstance(min, (Tensor, np.ndarray)) or isinstance(max, (Tensor, np.ndarray)):
+        y = input if min is None else maximum(input, min)
+        return y if max is None else minimum(y, max)
+    if not isinstance(input, Tensor):
+        raise refuse("clamp", "input", input)
+    fractions = isinstance(min, (float, np.floating)) or isinstance(max, (float, np.floating))
+    if input._array.dtype.kind != "f" and not fractions:
+        return Tensor(np.clip(input._array, min, max))
+    low = -np.inf if min is None else float(min)
+    return apply("clamp", lib.PYDL_CLAMP, input, alpha=low, beta=np.inf if max is None else float(max))
+
+
+clip = clamp
+absolute = abs

@@ -1,0 +1,73 @@
+"""What kernels ask of their operands: one floating-point type, and images that lie as NHWC."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pydl import native
+from pydl.autograd import Tensor
+from pydl.native import Array
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def float_dtype(op: str, **operands: Tensor | None) -> np.dtype[Any]:
+    """Return the one floating-point dtype that all operands have.
+
+    Raises:
+        TypeError: An operand is no tensor, not float32 or float64, or they differ: products, convolutions and losses
+            do not guess which one was meant.
+    """
+    found: dict[str, np.dtype[Any]] = {}
+    for name, operand in operands.items():
+        if operand is None:
+            continue
+        if not isinstance(operand, Tensor):
+            raise TypeError(f"{op}: {name} must be a Tensor, got {type(operand).__name__}")
+        found[name] = operand._array.dtype
+    dtypes = set(found.values())
+    if len(dtypes) != 1 or not dtypes <= set(_FLOATS):
+        listed = ", ".join(f"{name} {dtype}" for name, dtype in found.items())
+        need = "one floating-point dtype for all of them" if len(dtypes) > 1 else "float32 or float64"
+        raise TypeError(f"{op}: expects {need}, got {listed}; convert with .float() or .to(dtype)")
+    return dtypes.pop()
+
+
+def nhwc(x: Array) -> Array:
+    """Return the dense (N, H, W, C) array under an NCHW-shaped one, copying only if it lies otherwise."""
+    return native.dense(x.transpose(0, 2, 3, 1))
+
+
+def nchw(x: Array) -> Array:
+    """Return the NCHW-shaped view of an (N, H, W, C) array."""
+    return x.transpose(0, 3, 1, 2)
+
+
+def channels_last(x: Array) -> Array:
+    """Return the dense (N, ..., C) array under an (N, C, ...)-shaped one."""
+    return native.dense(x if x.ndim == 2 else x.transpose(0, *range(2, x.ndim), 1))
+
+
+def channels_first(x: Array) -> Array:
+    """Return the (N, C, ...)-shaped view of an (N, ..., C) array."""
+    y: Array = x if x.ndim == 2 else x.transpose(0, x.ndim - 1, *range(1, x.ndim - 1))
+    return y
+
+
+def column_sum(x: Array, columns: int) -> Array:
+    """Return the sum of a dense array over everything but its last `columns` elements: a bias gradient."""
+    rows = x.size // columns
+    y = native.empty((columns,), x.dtype)
+    scratch = native.workspace(native.kernel("reduce_workspace", x.dtype)(1, rows, columns))
+    native.kernel("reduce", x.dtype)(native.lib.PYDL_SUM, 1, rows, columns, x, y, scratch)
+    return y
+
+
+def total(x: Array) -> Array:
+    """Return the sum of all elements of a dense array, as an array without dimensions."""
+    y = native.empty((), x.dtype)
+    scratch = native.workspace(native.kernel("reduce_workspace", x.dtype)(1, x.size, 1))
+    native.kernel("reduce", x.dtype)(native.lib.PYDL_SUM, 1, x.size, 1, x, y, scratch)
+    return y

@@ -1,0 +1,235 @@
+"""Losses on numbers, element by element: squared, absolute and smooth differences, and yes-or-no cross-entropy."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from pydl.autograd import Tensor, record
+from pydl.native import Array, lib
+from pydl.ops import arrays, check
+from pydl.ops.activation import softplus
+from pydl.ops.compare import where
+from pydl.ops.maths import abs as absolute
+from pydl.ops.maths import square
+from pydl.ops.operands import float_dtype
+from pydl.ops.reduce import mean, sum
+
+_LEAST_LOG = -100.0  # PyTorch's: log(0) counts as this, so that one sure mistake does not make the loss infinite
+_LEAST_SPREAD = 1e-12  # PyTorch's: p (1 - p) in the gradient's denominator is at least this
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Return the squared difference, ``(input - target) ** 2``.
+
+    Args:
+        input: Any shape.
+        target: The shape of `input`.
+        size_average: Refused; see `reduction`.
+        reduce: Refused; see `reduction`.
+        reduction: ``"mean"`` over all elements, ``"sum"``, or ``"none"``.
+        weight: A factor for each element, of the same shape; the mean is then over the weights.
+
+    Returns:
+        A scalar, or the shape of `input` with ``"none"``.
+
+    Raises:
+        ValueError: The reduction is unknown, or the shapes do not broadcast.
+        TypeError: Not one floating-point dtype.
+    """
+    _check("mse_loss", input, target, size_average, reduce, reduction)
+    return _reduced(square(input - target), weight, reduction, over_weights=True)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Return the absolute difference, ``|input - target|``.
+
+    Args:
+        input: Any shape.
+        target: The shape of `input`.
+        size_average: Refused; see `reduction`.
+        reduce: Refused; see `reduction`.
+        reduction: ``"mean"`` over all elements, ``"sum"``, or ``"none"``.
+        weight: A factor for each element, of the same shape; the mean is then over the weights.
+
+    Returns:
+        A scalar, or the shape of `input` with ``"none"``.
+
+    Raises:
+        ValueError: The reduction is unknown, or the shapes do not broadcast.
+        TypeError: Not one floating-point dtype.
+    """
+    _check("l1_loss", input, target, size_average, reduce, reduction)
+    return _reduced(absolute(input - target), weight, reduction, over_weights=True)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """Return ``d ** 2 / (2 beta)`` where ``d = |input - target|`` is below `beta`, else ``d - beta / 2``.
+
+    Args:
+        input: Any shape.
+        target: The shape of `input`.
+        size_average: Refused; see `reduction`.
+        reduce: Refused; see `reduction`.
+        reduction: ``"mean"`` over all elements, ``"sum"``, or ``"none"``.
+        beta: Where the square ends, at least 0; 0 makes it :func:`l1_loss`.
+
+    Returns:
+        A scalar, or the shape of `input` with ``"none"``.
+
+    Raises:
+        ValueError: The reduction is unknown, `beta` is negative, or the shapes do not broadcast.
+        TypeError: Not one floating-point dtype.
+
+    Reference:
+        Girshick: Fast R-CNN, ICCV 2015, equation 3 (there beta is 1).
+    """
+    check.number("smooth_l1_loss", "beta", beta, 0)
+    _check("smooth_l1_loss", input, target, size_average, reduce, reduction)
+    d = absolute(input - target)
+    return _reduced(where(d < beta, square(d) * (0.5 / beta), d - 0.5 * beta) if beta else d, None, reduction)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """Return ``-(y log p + (1 - y) log(1 - p))``; a logarithm counts as at least -100.
+
+    Args:
+        input: Probabilities p, 0 to 1, any shape.
+        target: y, 0 to 1, the shape of `input`.
+        weight: A factor for each element, broadcast.
+        size_average: Refused; see `reduction`.
+        reduce: Refused; see `reduction`.
+        reduction: ``"mean"`` over all elements, ``"sum"``, or ``"none"``.
+
+    Returns:
+        A scalar, or the shape of `input` with ``"none"``.
+
+    Raises:
+        ValueError: The reduction is unknown, the shapes differ, or `input` holds what is no probability.
+        TypeError: Not one floating-point dtype.
+    """
+    op = "binary_cross_entropy"
+    _check(op, input, target, size_average, reduce, reduction, same=True)
+    p, y = input._array, target._array
+    if p.size and not (p.min() >= 0 and p.max() <= 1):
+        raise ValueError(f"{op}: input must be probabilities from 0 to 1, got {p.min()} to {p.max()}; sigmoid first?")
+    return _reduced(record(op, _surprise(p, y), (input, target), _Surprise(p, y), (input, target)), weight, reduction)
+
+
+def _minus(x: Array) -> Array:
+    return arrays.unary(lib.PYDL_AFFINE, x, -1.0, 1.0)  # 1 - x
+
+
+def _log(x: Array) -> Array:
+    return arrays.unary(lib.PYDL_CLAMP, arrays.unary(lib.PYDL_LOG, x), _LEAST_LOG, float("inf"))
+
+
+def _surprise(p: Array, y: Array) -> Array:
+    yes, no = arrays.mul(y, _log(p)), arrays.mul(_minus(y), _log(_minus(p)))
+    return arrays.neg(arrays.add(yes, no))
+
+
+class _Surprise:
+    """The gradient of binary cross-entropy: (p - y) / (p (1 - p)), and log(1 - p) - log(p) to the target."""
+
+    def __init__(self, p: Array, y: Array) -> None:
+        self.p, self.y = p, y
+
+    def __call__(self, dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        p, y = self.p, self.y
+        dp = dt = None
+        if needs[0]:
+            spread = arrays.unary(lib.PYDL_CLAMP, arrays.mul(p, _minus(p)), _LEAST_SPREAD, float("inf"))
+            dp = arrays.mul(dy, arrays.div(arrays.sub(p, y), spread))
+        if needs[1]:
+            dt = arrays.mul(dy, arrays.sub(_log(_minus(p)), _log(p)))
+        return dp, dt
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Return :func:`binary_cross_entropy` of ``sigmoid(input)``, ``(1 - y) x + log(1 + exp(-x))``, for any size of x.
+
+    Args:
+        input: Scores x, any shape.
+        target: y, 0 to 1, the shape of `input`.
+        weight: A factor for each element, broadcast.
+        size_average: Refused; see `reduction`.
+        reduce: Refused; see `reduction`.
+        reduction: ``"mean"`` over all elements, ``"sum"``, or ``"none"``.
+        pos_weight: A factor for the yes term, broadcast.
+
+    Returns:
+        A scalar, or the shape of `input` with ``"none"``.
+
+    Raises:
+        ValueError: The reduction is unknown, or the shapes differ.
+        TypeError: Not one floating-point dtype.
+    """
+    _check("binary_cross_entropy_with_logits", input, target, size_average, reduce, reduction, same=True)
+    terms = softplus(-input, 1.0, 40.0)  # from 40 on log(1 + exp(x)) is x in float64 too
+    if pos_weight is not None:
+        terms = terms * ((pos_weight - 1) * target + 1)
+    return _reduced((1 - target) * input + terms, weight, reduction)
+
+
+def _check(
+    op: str, input: Tensor, target: Tensor, size_average: Any, reduce: Any, reduction: str, same: bool = False
+) -> None:
+    if size_average is not None or reduce is not None:
+        raise ValueError(
+            f"{op}: size_average and reduce are deprecated in PyTorch; use reduction='mean', 'sum' or 'none'"
+        )
+    check.choice(op, "reduction", reduction, ("mean", "sum", "none"))
+    float_dtype(op, input=input, target=target)
+    x, y = input._array.shape, target._array.shape
+    if x != y:
+        if same:
+            raise ValueError(f"{op}: expects input and target of one shape, got {x} and {y}")
+        arrays.broadcast_shapes(op, x, y)
+        warnings.warn(f"{op}: input of {x} and target of {y} differ and are broadcast; reshape one?", stacklevel=4)
+
+
+def _reduced(terms: Tensor, weight: Tensor | None, reduction: str, over_weights: bool = False) -> Tensor:
+    if weight is not None:
+        terms = terms * weight
+    if reduction == "none":
+        return terms
+    if reduction == "mean" and weight is not None and over_weights:
+        return sum(terms) / sum(weight)
+    return mean(terms) if reduction == "mean" else sum(terms)

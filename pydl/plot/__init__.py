@@ -1,0 +1,9 @@
+"""Every picture: functions that return matplotlib Figures, which ``figure.savefig(path)`` writes to a file.
+
+matplotlib is imported when the first picture is drawn; without it, that is an ImportError which says what to install.
+"""
+
+from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
+from pydl.plot.style import available, save
+
+__all__ = ["available", "confusion", "curves", "filters", "mistakes", "save", "summary"]

@@ -1,0 +1,73 @@
+"""What all pictures share: a figure without a window, colours, type sizes, and the writing of files."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+BLUE, ORANGE, INK, GREY, PALE = "#1f5fa8", "#d9661f", "#22262b", "#6b7280", "#e3e6ea"
+DOTS_PER_INCH = 150
+
+
+def available() -> bool:
+    """Return whether matplotlib is installed."""
+    return find_spec("matplotlib") is not None
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty Figure on the Agg canvas: no window, no pyplot, no state shared with the user's own pictures.
+
+    Args:
+        width: In inches.
+        height: In inches.
+
+    Returns:
+        The figure; its layout keeps titles and labels apart.
+
+    Raises:
+        ImportError: matplotlib is not installed; the message has the line that installs it.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(f'pydl.plot needs matplotlib ({error}): pip install "pydl-cpu[plot]"') from None
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def title(panel: Any, text: str) -> None:
+    """Write a heading over a figure or a part of it."""
+    panel.suptitle(text, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
+
+
+def plain_axes(axes: Any) -> None:
+    """Draw axes with a light grid and without a box."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=GREY, labelsize=9)
+    axes.grid(axis="y", color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def no_axes(axes: Any) -> None:
+    """Leave nothing of axes but what is drawn in them."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def save(figure: Any, path: str | os.PathLike[str]) -> str:
+    """Write a figure as a PNG (or what the name's ending says) and return the path.
+
+    Args:
+        figure: What a function of ``pydl.plot`` returned.
+        path: The file; its folder must be there.
+
+    Returns:
+        The path as a string.
+    """
+    figure.savefig(path, dpi=DOTS_PER_INCH)
+    return os.fspath(path)

@@ -1,0 +1,197 @@
+"""``python -m pydl train``: a model of choice learns the bundled digits or the user's own IDX files."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from pydl import io, models, native, nn, random
+from pydl.autograd import Tensor
+from pydl.data import DataLoader, Subset, TensorDataset, digits, mnist, shift
+from pydl.native import Array
+from pydl.optim import SGD, lr_scheduler
+from pydl.train.loop import fit
+from pydl.train.progress import Progress
+
+LOSSES: dict[str, Callable[[], nn.Module]] = {"softmax": nn.CrossEntropyLoss, "svm": nn.SVMLoss}
+EPOCHS = {"linear": 15, "mlp": 15, "lenet": 10, "cnn": 10}
+RATES = {  # (model, loss): the highest learning rate of the schedule; chosen on 800 training digits held out
+    ("linear", "softmax"): 0.1,
+    ("linear", "svm"): 0.005,
+    ("mlp", "softmax"): 0.1,
+    ("mlp", "svm"): 0.03,
+    ("lenet", "softmax"): 0.05,
+    ("lenet", "svm"): 0.02,
+    ("cnn", "softmax"): 0.05,
+    ("cnn", "svm"): 0.02,
+}
+_LABELS = 256  # as many as the bytes of a label file can name
+
+
+def train(
+    *,
+    model: str = "cnn",
+    loss: str = "softmax",
+    data: str = "digits",
+    epochs: int | None = None,
+    batch_size: int = 64,
+    lr: float | None = None,
+    momentum: float = 0.9,
+    seed: int = 0,
+    out: str = "pydl-train",
+    shift_pixels: int = 0,
+    limit: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train a model with SGD, whose learning rate rises and falls once, and save what it learned.
+
+    Args:
+        model: One of ``models.MODELS``.
+        loss: "softmax" or "svm".
+        data: "digits", or a folder with the four MNIST-named IDX files.
+        epochs: How many; a number that suits the model if None.
+        batch_size: Images in a batch.
+        lr: The highest learning rate of the schedule; one that suits model and loss if None.
+        momentum: Of SGD.
+        seed: Of the weights, the order of the images and their moves.
+        out: The folder for ``model.safetensors`` and ``log.json``; made if it is not there.
+        shift_pixels: Training images are moved at random by up to so many pixels.
+        limit: Take only so many training images, drawn by the seed.
+        quiet: Print nothing.
+
+    Returns:
+        What ``log.json`` holds: the options, and for each epoch loss, test accuracy and seconds.
+
+    Raises:
+        FloatingPointError: The loss is no longer a finite number.
+        OSError: A file cannot be read or written.
+        ValueError: The data are damaged or do not fit each other or the model.
+    """
+    (images, labels), test, classes = load(data)
+    shape = tuple(images.shape[1:])
+    os.makedirs(out, exist_ok=True)
+    random.manual_seed(seed)
+    network = models.build(model, shape, classes)
+    loader = make_loader(images, labels, batch_size=batch_size, seed=seed, shift_pixels=shift_pixels, limit=limit)
+    epochs = EPOCHS[model] if epochs is None else epochs
+    lr = RATES[model, loss] if lr is None else lr
+    optimizer = SGD(network.parameters(), lr=lr, momentum=momentum)
+    schedule = one_cycle(optimizer, lr, epochs * len(loader))
+    rule = LOSSES[loss]()
+    progress = Progress(quiet=quiet)
+    size = sum(p.numel() for p in network.parameters())
+    progress.say(
+        f"{model} with {size:,} parameters, {loss} loss: {len(loader.dataset):,} training and {len(test[1]):,} test "
+        f"images of {shape[1]}x{shape[2]} in {classes} classes, {native.get_num_threads()} threads ({native.isa})"
+    )
+    log = fit(network, loader, test, rule, optimizer, epochs=epochs, scheduler=schedule, progress=progress)
+    weights = os.path.join(out, "model.safetensors")
+    notes = {"model": model, "shape": json.dumps(shape), "classes": str(classes)}
+    io.save_file(network.state_dict(), weights, metadata=notes)
+    result: dict[str, Any] = {
+        "model": model,
+        "loss": loss,
+        "data": data,
+        "shape": list(shape),
+        "classes": classes,
+        "parameters": size,
+        "training_images": len(loader.dataset),
+        "test_images": len(test[1]),
+        "batch_size": batch_size,
+        "lr": lr,
+        "momentum": momentum,
+        "shift": shift_pixels,
+        "seed": seed,
+        "threads": native.get_num_threads(),
+        "isa": native.isa,
+        "epochs": log,
+        "test_accuracy": log[-1]["test_accuracy"],
+        "weights": weights,
+        "log": os.path.join(out, "log.json"),
+    }
+    io.atomic.write(result["log"], (json.dumps(result, indent=2) + "\n").encode())
+    progress.say(f"test accuracy {result['test_accuracy']:.2%}; weights in {weights}, figures in {result['log']}")
+    return result
+
+
+def load(data: str) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], int]:
+    """Read training and test images with their labels.
+
+    Args:
+        data: "digits", or a folder with the four MNIST-named IDX files.
+
+    Returns:
+        Training images and labels, test images and labels, and the number of classes: one more than the largest
+        training label.
+
+    Raises:
+        OSError: A file cannot be read.
+        ValueError: A file is damaged, or training and test files do not fit each other.
+    """
+    if data == "digits":
+        training, test = (digits(train=part).tensors for part in (True, False))
+    else:
+        training, test = (mnist(data, train=part, classes=_LABELS) for part in (True, False))
+    classes = int(training[1].numpy().max()) + 1
+    if classes < 2:
+        raise ValueError(f"train: {data}: all training labels are 0; there must be at least two classes")
+    if training[0].shape[1:] != test[0].shape[1:]:
+        raise ValueError(
+            f"train: {data}: the training images have {_size(training[0])} pixels, the test images {_size(test[0])}"
+        )
+    unknown = test[1].numpy() >= classes
+    if unknown.any():
+        at = int(np.argmax(unknown))
+        raise ValueError(
+            f"train: {data}: label {test[1].numpy()[at]} of test image {at} is not among the {classes} classes of the "
+            f"training labels (0..{classes - 1})"
+        )
+    return (training[0], training[1]), (test[0], test[1]), classes
+
+
+def make_loader(
+    images: Tensor,
+    labels: Tensor,
+    *,
+    batch_size: int,
+    seed: int,
+    shift_pixels: int = 0,
+    limit: int | None = None,
+) -> DataLoader:
+    """Return shuffled batches of images, moved at random, all drawn from a seed of their own.
+
+    Args:
+        images: (N, C, H, W).
+        labels: (N,).
+        batch_size: Images in a batch.
+        seed: Of order, moves and choice.
+        shift_pixels: The farthest move.
+        limit: Take only so many images, drawn at random (the bundled digits lie sorted by class).
+
+    Returns:
+        The loader.
+    """
+    generator = random.Generator(seed)
+    dataset: TensorDataset | Subset = TensorDataset(images, labels)
+    if limit is not None and limit < len(dataset):
+        dataset = Subset(dataset, generator.numpy.permutation(len(dataset))[:limit])
+
+    def move(x: Array, moves: random.Generator) -> Array:
+        return shift(x, shift_pixels, moves)
+
+    return DataLoader(
+        dataset, batch_size=batch_size, shuffle=True, generator=generator, transform=move if shift_pixels else None
+    )
+
+
+def one_cycle(optimizer: SGD, lr: float, steps: int) -> lr_scheduler.LRScheduler:
+    """Return the schedule of both commands: up to `lr` in the first quarter, then down to almost nothing."""
+    return lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.25, cycle_momentum=False)
+
+
+def _size(images: Tensor) -> str:
+    return f"{images.shape[2]}x{images.shape[3]}"

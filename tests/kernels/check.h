@@ -1,0 +1,51 @@
+/* Checks of the kernels against naive loops in double, without Python: what the files of checks share.
+ *
+ * A case makes its inputs and what it wants, then runs its kernel in ROUNDS rounds, each with another number of
+ * threads and with every array, workspaces included, against a page without access: behind its end in odd rounds,
+ * before its start in even ones. `result` arrays start as NaN, and NaN is wanted where nothing may be written. */
+#ifndef CHECK_H
+#define CHECK_H
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "isa.h"
+#include "pydl.h"
+#include "kernels.h"
+#include "vec.h"
+
+enum { ROUNDS = 3 };
+#define EPS (sizeof(real) == 4 ? 0x1p-23 : 0x1p-52)
+#define TINY (sizeof(real) == 4 ? 0x1p-149 : 0x1p-1074) /* the least denormal */
+#define LENGTH(table) ((int64_t)(sizeof(table) / sizeof((table)[0])))
+
+/* A case: the kernel's name, then how printf tells its geometry. Frees what the last case made. */
+void check_case(const char *kernel, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Every round of a case starts with this: threads, and all pages free again. */
+void check_round(int round);
+
+/* Made once a case: whole numbers in -range..range; numbers in low..high; zeros to fill; 0 <= chance(n) < n. */
+real *integers(int64_t n, int64_t range);
+real *numbers(int64_t n, double low, double high);
+double *zeros(int64_t n);
+int64_t chance(int64_t n);
+
+/* Made once a round: an input, an output, a workspace (NULL for no bytes). */
+real *given(const real *x, int64_t n);
+void *given_bytes(const void *x, int64_t bytes);
+real *result(int64_t n);
+void *result_bytes(int64_t bytes);
+void *workspace(int64_t bytes);
+
+/* got is want: |got - want| <= units * (EPS * (|want| + scale) + TINY), NaN where want is; and the same bits in every round. */
+void expect(const char *name, const real *got, const double *want, int64_t n, double units, double scale);
+void expect_bytes(const char *name, const void *got, const void *want, int64_t bytes);
+void expect_number(const char *name, int64_t got, int64_t want);
+
+void check_images(void); /* check_images.c: gemm, convolution, pooling */
+void check_arrays(void); /* check_arrays.c: kernels of one element or stride at a time */
+void check_rows(void);   /* check_rows.c: reductions, losses, normalisation */
+
+#endif

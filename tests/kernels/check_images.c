@@ -1,0 +1,332 @@
+/* Checks of gemm, convolution and pooling. Whole numbers: sums are exact, and so is what is wanted. */
+#include "check.h"
+
+/* Elements from the first to the last of a batch of matrices. */
+static int64_t span(int64_t rows, int64_t columns, int64_t step, int64_t batch, int64_t batch_step)
+{
+    return rows && columns ? (batch - 1) * batch_step + (rows - 1) * step + columns : 0;
+}
+
+static void gemm(struct pydl_gemm g, int64_t with_bias)
+{
+    int64_t a_size = span(g.trans_a ? g.K : g.M, g.trans_a ? g.M : g.K, g.lda, g.batch, g.a_batch);
+    int64_t b_size = span(g.trans_b ? g.N : g.K, g.trans_b ? g.K : g.N, g.ldb, g.batch, g.b_batch);
+    int64_t c_size = span(g.M, g.N, g.ldc, g.batch, g.c_batch);
+    const real *a = integers(a_size, 5), *b = integers(b_size, 5), *bias = with_bias ? integers(g.N, 9) : NULL;
+    double *want = zeros(c_size);
+    for (int64_t i = 0; i < c_size; i++)
+        want[i] = (double)NAN;
+    for (int64_t t = 0; t < g.batch; t++)
+        for (int64_t m = g.first; m < g.last; m++)
+            for (int64_t n = 0; n < g.N; n++) {
+                double sum = bias ? (double)bias[n] : 0;
+                for (int64_t k = 0; k < g.K; k++)
+                    sum += (double)a[t * g.a_batch + (g.trans_a ? k * g.lda + m : m * g.lda + k)] *
+                           (double)b[t * g.b_batch + (g.trans_b ? n * g.ldb + k : k * g.ldb + n)];
+                want[t * g.c_batch + m * g.ldc + n] = g.relu && sum < 0 ? 0 : sum;
+            }
+    for (int round = 1; round <= ROUNDS; round++) {
+        check_round(round);
+        real *c = result(c_size);
+        KERNEL(gemm)(&g, given(a, a_size), given(b, b_size), given(bias, g.N), c, workspace(KERNEL(gemm_workspace)(&g)));
+        expect("c", c, want, c_size, 0, 0);
+    }
+}
+
+/* Steps between rows and matrices are dense, or with a gap where `loose`. */
+static void gemm_case(int64_t M, int64_t N, int64_t K, int64_t trans, int64_t loose)
+{
+    struct pydl_gemm g = {.M = M, .N = N, .K = K, .trans_a = trans & 1, .trans_b = trans >> 1, .batch = 1, .last = M};
+    g.lda = (g.trans_a ? M : K) + loose, g.ldb = (g.trans_b ? K : N) + 2 * loose, g.ldc = N + 3 * loose;
+    g.relu = chance(2);
+    int64_t with_bias = chance(2);
+    if (loose) {
+        g.batch = 1 + chance(3);
+        g.a_batch = (g.trans_a ? K : M) * g.lda;
+        g.b_batch = chance(2) * (g.trans_b ? N : K) * g.ldb + 1;
+        g.c_batch = M * g.ldc + 1;
+        g.first = chance(M + 1), g.last = g.first + chance(M + 1 - g.first);
+    }
+    check_case("gemm", "M %d N %d K %d lda %d ldb %d ldc %d trans %d %d relu %d bias %d batch %d rows %d to %d", (int)M,
+               (int)N, (int)K, (int)g.lda, (int)g.ldb, (int)g.ldc, (int)g.trans_a, (int)g.trans_b, (int)g.relu,
+               (int)with_bias, (int)g.batch, (int)g.first, (int)g.last);
+    gemm(g, with_bias);
+}
+
+static void check_gemm(void)
+{
+    const int64_t rows[] = {1, 2, MR - 1, MR, MR + 1, 2 * MR + 3}, depths[] = {0, 1, 7, 17, 64};
+    const int64_t columns[] = {1, VL - 1, VL + 1, 10, NV * VL, NV * VL + 1, 2 * NV * VL + 3};
+    for (int64_t i = 0; i < LENGTH(rows); i++)
+        for (int64_t j = 0; j < LENGTH(columns); j++)
+            for (int64_t k = 0; k < LENGTH(depths); k++) {
+                int64_t trans = (i + j + k) & 3; /* every transpose with every size of each dimension */
+                gemm_case(rows[i], columns[j], depths[k], trans, chance(2));
+                gemm_case(rows[i], columns[j], depths[k], 3 - trans, chance(2));
+            }
+    for (int64_t trans = 0; trans < 4; trans++) {
+        gemm_case(130, 70, 129, trans, 0);  /* A is packed, several blocks of rows */
+        gemm_case(9, 2 * VL, 1100, trans, 1); /* more than two blocks of K */
+        gemm_case(3, 530, 20, trans, 1);    /* far rows of B, many panels */
+        gemm_case(60, 530, 5, trans, 0);
+        gemm_case(0, 5, 3, trans, 0);
+        gemm_case(5, 0, 3, trans, 0);
+    }
+}
+
+static int64_t min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* A place in x for a tap, -1 outside the image. */
+static int64_t tap(int64_t p, int64_t r, int64_t stride, int64_t dilation, int64_t pad, int64_t size)
+{
+    int64_t h = p * stride + r * dilation - pad;
+    return h < 0 || h >= size ? -1 : h;
+}
+
+/* y += x w, dx += dy w and dw += x dy in one walk over all taps of the images first <= n < last. */
+static void conv_walk(const struct pydl_conv2d *g, const real *x, const real *w, const real *dy, double *y, double *dx,
+                      double *dw)
+{
+    int64_t ins = g->C / g->groups, outs = g->O / g->groups;
+    for (int64_t npq = g->first * g->P * g->Q; npq < g->last * g->P * g->Q; npq++)
+        for (int64_t rs = 0; rs < g->KH * g->KW; rs++) {
+            int64_t h = tap(npq / g->Q % g->P, rs / g->KW, g->stride_h, g->dil_h, g->pad_h, g->H);
+            int64_t v = tap(npq % g->Q, rs % g->KW, g->stride_w, g->dil_w, g->pad_w, g->W);
+            if (h < 0 || v < 0)
+                continue;
+            int64_t pixel = (npq / g->Q / g->P * g->H + h) * g->W + v;
+            for (int64_t c = 0; c < g->C; c++)
+                for (int64_t o = 0; o < outs; o++) {
+                    int64_t in = pixel * g->C + c, out = npq * g->O + c / ins * outs + o;
+                    int64_t weight = (rs * ins + c % ins) * g->O + c / ins * outs + o;
+                    y[out] += (double)x[in] * (double)w[weight];
+                    dx[in] += (double)dy[out] * (double)w[weight];
+                    dw[weight] += (double)x[in] * (double)dy[out];
+                }
+        }
+}
+
+static void conv(struct pydl_conv2d g)
+{
+    int64_t image = g.H * g.W * g.C, out = g.P * g.Q * g.O, nw = g.KH * g.KW * g.C / g.groups * g.O;
+    int64_t nx = g.N * image, ny = g.N * out;
+    const real *x = integers(nx, 4), *w = integers(nw, 4), *dy = integers(ny, 4), *old = integers(nw, 9);
+    const real *bias = chance(2) ? integers(g.O, 9) : NULL;
+    double *y = zeros(ny), *dx = zeros(nx), *dw = zeros(nw);
+    conv_walk(&g, x, w, dy, y, dx, dw);
+    for (int64_t i = 0; i < ny; i++) {
+        y[i] += bias ? (double)bias[i % g.O] : 0;
+        if (g.relu && y[i] < 0)
+            y[i] = 0;
+        if (i / out < g.first || i / out >= g.last)
+            y[i] = (double)NAN;
+    }
+    for (int64_t i = 0; i < nx; i++)
+        if (i / image < g.first || i / image >= g.last)
+            dx[i] = (double)NAN;
+    for (int64_t i = 0; i < nw && g.accumulate; i++)
+        dw[i] += (double)old[i];
+    for (int round = 1; round <= ROUNDS; round++) {
+        check_round(round);
+        const real *x_given = given(x, nx), *w_given = given(w, nw), *dy_given = given(dy, ny);
+        real *y_got = result(ny), *dx_got = result(nx), *dw_got = g.accumulate ? given(old, nw) : result(nw);
+        KERNEL(conv2d_forward)(&g, x_given, w_given, given(bias, g.O), y_got,
+                               workspace(KERNEL(conv2d_forward_workspace)(&g)));
+        KERNEL(conv2d_backward_input)(&g, dy_given, w_given, dx_got,
+                                      workspace(KERNEL(conv2d_backward_input_workspace)(&g)));
+        KERNEL(conv2d_backward_weight)(&g, x_given, dy_given, dw_got,
+                                       workspace(KERNEL(conv2d_backward_weight_workspace)(&g)));
+        expect("y", y_got, y, ny, 0, 0);
+        expect("dx", dx_got, dx, nx, 0, 0);
+        expect("dw", dw_got, dw, nw, 0, 0);
+    }
+}
+
+/* kernel (KH, KW), stride, padding, dilation, all of them (height, width) */
+struct window {
+    int64_t kernel[2], stride[2], pad[2], dilation[2];
+};
+
+static void conv_case(const struct window *k, int64_t N, int64_t C, int64_t H, int64_t W, int64_t O, int64_t groups)
+{
+    struct pydl_conv2d g = {.N = N, .C = C, .H = H, .W = W, .O = O, .groups = groups, .last = N};
+    g.KH = k->kernel[0], g.stride_h = k->stride[0], g.pad_h = k->pad[0], g.dil_h = k->dilation[0];
+    g.KW = k->kernel[1], g.stride_w = k->stride[1], g.pad_w = k->pad[1], g.dil_w = k->dilation[1];
+    g.P = (H + 2 * g.pad_h - g.dil_h * (g.KH - 1) - 1) / g.stride_h + 1;
+    g.Q = (W + 2 * g.pad_w - g.dil_w * (g.KW - 1) - 1) / g.stride_w + 1;
+    g.relu = chance(2), g.accumulate = chance(2);
+    if (N > 2)
+        g.first = chance(2), g.last = N - chance(2);
+    check_case("conv2d", "N %d C %d %dx%d O %d kernel %dx%d stride %d,%d pad %d,%d dilation %d,%d groups %d relu %d"
+               " accumulate %d images %d to %d", (int)N, (int)C, (int)H, (int)W, (int)O, (int)g.KH, (int)g.KW,
+               (int)g.stride_h, (int)g.stride_w, (int)g.pad_h, (int)g.pad_w, (int)g.dil_h, (int)g.dil_w, (int)groups,
+               (int)g.relu, (int)g.accumulate, (int)g.first, (int)g.last);
+    conv(g);
+}
+
+static const struct window windows[] = {
+    {{1, 1}, {1, 1}, {0, 0}, {1, 1}}, {{1, 1}, {2, 2}, {0, 0}, {1, 1}}, {{3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {{3, 3}, {2, 2}, {1, 1}, {1, 1}}, {{3, 3}, {1, 1}, {2, 2}, {2, 2}}, {{5, 5}, {1, 1}, {2, 2}, {1, 1}},
+    {{7, 7}, {2, 2}, {3, 3}, {1, 1}}, {{2, 3}, {1, 3}, {0, 2}, {3, 1}}, {{3, 1}, {4, 1}, {2, 0}, {1, 1}},
+};
+
+static void check_conv(void)
+{
+    const int64_t ins[] = {1, 3, 4, 6, 16, 17}, outs[] = {1, 6, 8, 16, 33};
+    const int64_t grouped[][3] = {{6, 6, 2}, {8, 12, 4}, {34, 34, 2}, {1, 1, 1}, {3, 3, 3}, {6, 6, 6}, {17, 17, 17}, {35, 35, 35},
+                                  {6, 12, 6}}; /* C, O, groups */
+    for (int64_t k = 0; k < LENGTH(windows); k++) {
+        for (int64_t i = 0; i < LENGTH(ins); i++)
+            for (int64_t j = 0; j < LENGTH(outs); j++)
+                conv_case(&windows[k], 1 + (i + j) % 3, ins[i], 7 + j % 3, 8 + i % 4, outs[j], 1);
+        for (int64_t i = 0; i < LENGTH(grouped); i++)
+            conv_case(&windows[k], 1 + i % 3, grouped[i][0], 8, 9 + i % 3, grouped[i][1], grouped[i][2]);
+    }
+    conv_case(&windows[2], 3, 4, 30, 29, 9, 1);    /* several blocks of pixels */
+    conv_case(&windows[2], 2, 130, 3, 3, 131, 1);  /* panels of weights beyond a cache, dy packed */
+    conv_case(&windows[0], 5, 70, 2, 2, 65, 1);    /* tiles across images */
+    conv_case(&windows[5], 9, 1, 12, 12, 6, 1);    /* images split among threads */
+    conv_case(&windows[2], 1, 3, 1, 1, 5, 1);      /* one pixel, all else padding */
+    conv_case(&windows[2], 0, 3, 4, 4, 5, 1);
+}
+
+struct pool_output {
+    double *y, *dx;
+    uint8_t *bytes; /* the offsets as the kernel stores them */
+};
+
+static int wins(double v, double best)
+{
+    return isnan(v) ? !isnan(best) : v > best;
+}
+
+static void max_pool(const struct pydl_pool2d *g, const real *x, const real *dy, struct pool_output *out)
+{
+    for (int64_t i = 0; i < g->N * g->P * g->Q * g->C; i++) {
+        int64_t npq = i / g->C, c = i % g->C, winner = -1, place = -1;
+        for (int64_t rs = 0; rs < g->KH * g->KW; rs++) {
+            int64_t h = tap(npq / g->Q % g->P, rs / g->KW, g->stride_h, g->dil_h, g->pad_h, g->H);
+            int64_t w = tap(npq % g->Q, rs % g->KW, g->stride_w, g->dil_w, g->pad_w, g->W);
+            int64_t at = ((npq / g->Q / g->P * g->H + h) * g->W + w) * g->C + c;
+            if (h >= 0 && w >= 0 && (place < 0 || wins((double)x[at], (double)x[place])))
+                winner = rs, place = at;
+        }
+        out->y[i] = (double)x[place];
+        out->dx[place] += (double)dy[i];
+        int32_t offset = (int32_t)winner;
+        if (g->KH * g->KW <= 256)
+            out->bytes[i] = (uint8_t)offset;
+        else
+            memcpy(out->bytes + 4 * i, &offset, 4);
+    }
+}
+
+static void avg_pool(const struct pydl_pool2d *g, const real *x, const real *dy, struct pool_output *out)
+{
+    for (int64_t i = 0; i < g->N * g->P * g->Q * g->C; i++) {
+        int64_t npq = i / g->C, c = i % g->C, top = npq / g->Q % g->P * g->stride_h - g->pad_h;
+        int64_t left = npq % g->Q * g->stride_w - g->pad_w, inside = 0;
+        int64_t padded = (min(top + g->KH, g->H + g->pad_h) - top) * (min(left + g->KW, g->W + g->pad_w) - left);
+        for (int pass = 0; pass < 2; pass++) /* the first one counts */
+            for (int64_t rs = 0; rs < g->KH * g->KW; rs++) {
+                int64_t h = top + rs / g->KW, w = left + rs % g->KW;
+                if (h < 0 || h >= g->H || w < 0 || w >= g->W)
+                    continue;
+                int64_t at = ((npq / g->Q / g->P * g->H + h) * g->W + w) * g->C + c;
+                int64_t divisor = g->divisor ? g->divisor : g->count_include_pad ? padded : inside;
+                inside += !pass;
+                out->y[i] += pass ? (double)x[at] / (double)divisor : 0;
+                out->dx[at] += pass ? (double)dy[i] / (double)divisor : 0;
+            }
+    }
+}
+
+static void adaptive_pool(const struct pydl_pool2d *g, const real *x, const real *dy, struct pool_output *out)
+{
+    for (int64_t i = 0; i < g->N * g->P * g->Q * g->C; i++) {
+        int64_t npq = i / g->C, c = i % g->C, p = npq / g->Q % g->P, q = npq % g->Q;
+        int64_t top = p * g->H / g->P, end = ((p + 1) * g->H + g->P - 1) / g->P;
+        int64_t left = q * g->W / g->Q, right = ((q + 1) * g->W + g->Q - 1) / g->Q;
+        for (int64_t h = top; h < end; h++)
+            for (int64_t w = left; w < right; w++) {
+                int64_t at = ((npq / g->Q / g->P * g->H + h) * g->W + w) * g->C + c;
+                out->y[i] += (double)x[at] / (double)((end - top) * (right - left));
+                out->dx[at] += (double)dy[i] / (double)((end - top) * (right - left));
+            }
+    }
+}
+
+typedef void pool_forward(const struct pydl_pool2d *g, const real *x, real *y);
+typedef void pool_backward(const struct pydl_pool2d *g, const real *dy, real *dx);
+
+static void pool_case(const char *kernel, struct pydl_pool2d g, pool_forward *forward, pool_backward *backward)
+{
+    check_case(kernel, "N %d C %d %dx%d kernel %dx%d stride %d,%d pad %d,%d dilation %d,%d to %dx%d padding counts %d"
+               " divisor %d", (int)g.N, (int)g.C, (int)g.H, (int)g.W, (int)g.KH, (int)g.KW, (int)g.stride_h,
+               (int)g.stride_w, (int)g.pad_h, (int)g.pad_w, (int)g.dil_h, (int)g.dil_w, (int)g.P, (int)g.Q,
+               (int)g.count_include_pad, (int)g.divisor);
+    int64_t nx = g.N * g.H * g.W * g.C, ny = g.N * g.P * g.Q * g.C, bytes = g.KH * g.KW <= 256 ? ny : 4 * ny;
+    real *x = integers(nx, 4), *dy = integers(ny, 9);
+    struct pool_output want = {zeros(ny), zeros(nx), (uint8_t *)zeros(ny)};
+    for (int64_t i = 0; i < nx && !forward; i++)
+        x[i] = chance(40) ? chance(8) ? x[i] : (real)-INFINITY : (real)NAN;
+    (forward ? g.KH ? avg_pool : adaptive_pool : max_pool)(&g, x, dy, &want);
+    for (int round = 1; round <= ROUNDS; round++) {
+        check_round(round);
+        real *y = result(ny), *unmarked = result(ny), *dx = result(nx);
+        const real *x_given = given(x, nx), *dy_given = given(dy, ny);
+        if (forward) {
+            forward(&g, x_given, y);
+            backward(&g, dy_given, dx);
+        } else {
+            void *offset = result_bytes(bytes);
+            KERNEL(max_pool2d_forward)(&g, x_given, y, offset);
+            KERNEL(max_pool2d_forward)(&g, x_given, unmarked, NULL);
+            KERNEL(max_pool2d_backward)(&g, dy_given, given_bytes(want.bytes, bytes), dx);
+            expect_bytes("offset", offset, want.bytes, bytes);
+            expect("y without offsets", unmarked, want.y, ny, 0, 0);
+        }
+        expect("y", y, want.y, ny, forward ? 4 : 0, 4);
+        expect("dx", dx, want.dx, nx, forward ? 8 : 0, 9);
+    }
+}
+
+static void check_pool(void)
+{
+    const struct window shapes[] = {
+        {{2, 2}, {2, 2}, {0, 0}, {1, 1}}, {{3, 3}, {2, 2}, {1, 1}, {1, 1}}, {{3, 3}, {1, 1}, {1, 1}, {1, 1}},
+        {{2, 3}, {3, 2}, {1, 0}, {1, 1}}, {{3, 2}, {1, 2}, {1, 1}, {2, 3}}, {{5, 5}, {5, 5}, {2, 2}, {1, 1}},
+        {{17, 16}, {1, 2}, {0, 0}, {1, 1}},
+    };
+    const int64_t channels[] = {1, 3, VL - 1, VL, VL + 1, 3 * VL + 2};
+    for (int64_t k = 0; k < LENGTH(shapes); k++)
+        for (int64_t i = 0; i < LENGTH(channels); i++) {
+            const struct window *s = &shapes[k];
+            struct pydl_pool2d g = {.N = 1 + i % 2, .C = channels[i], .H = s->kernel[0] > 9 ? 18 : 9 + i % 2,
+                                    .W = s->kernel[0] > 9 ? 18 : 11, .KH = s->kernel[0], .KW = s->kernel[1],
+                                    .stride_h = s->stride[0], .stride_w = s->stride[1], .pad_h = s->pad[0],
+                                    .pad_w = s->pad[1], .dil_h = s->dilation[0], .dil_w = s->dilation[1]};
+            g.P = (g.H + 2 * g.pad_h - g.dil_h * (g.KH - 1) - 1) / g.stride_h + 1;
+            g.Q = (g.W + 2 * g.pad_w - g.dil_w * (g.KW - 1) - 1) / g.stride_w + 1;
+            pool_case("max_pool2d", g, NULL, NULL);
+            g.dil_h = g.dil_w = 1; /* averages have none; ceil mode: a last window that starts inside */
+            g.P = (g.H + 2 * g.pad_h - g.KH + g.stride_h - 1) / g.stride_h + 1;
+            g.P -= (g.P - 1) * g.stride_h >= g.H + g.pad_h;
+            g.Q = (g.W + 2 * g.pad_w - g.KW) / g.stride_w + 1;
+            g.count_include_pad = i % 2, g.divisor = i % 3 ? 0 : 7;
+            pool_case("avg_pool2d", g, KERNEL(avg_pool2d_forward), KERNEL(avg_pool2d_backward));
+            struct pydl_pool2d a = {.N = 2, .C = channels[i], .H = 6 + k, .W = 9, .P = 1 + k, .Q = 1 + i};
+            pool_case("adaptive_avg_pool2d", a, KERNEL(adaptive_avg_pool2d_forward),
+                      KERNEL(adaptive_avg_pool2d_backward));
+        }
+}
+
+void check_images(void)
+{
+    check_gemm();
+    check_conv();
+    check_pool();
+}

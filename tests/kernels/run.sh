@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Check every kernel without Python's module: run.sh COMPILER [EMULATOR ARGUMENT...]
+#
+#   tests/kernels/run.sh gcc
+#   tests/kernels/run.sh aarch64-linux-gnu-gcc qemu-aarch64 -L /usr/aarch64-linux-gnu
+#
+# Builds csrc/ with setup.py's flags for each instruction set of the compiler's machine and both element types, and
+# runs check.c with each. An instruction set that the CPU lacks is built and left out.
+set -euo pipefail
+[ $# -ge 1 ] || { sed -n '2,8s/^# \?//p' "$0"; exit 2; }
+compiler=$1
+shift
+here=$(cd "$(dirname "$0")" && pwd)
+root=$here/../..
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# Arrays here are small: kernels go parallel 100 times sooner than they should.
+cp -r "$root/csrc" "$scratch/csrc"
+sed -i 's/PYDL_WORK_SERIAL 1e6/PYDL_WORK_SERIAL 1e4/' "$scratch/csrc/parallel.h"
+grep -q 'PYDL_WORK_SERIAL 1e4' "$scratch/csrc/parallel.h" || { echo "run.sh: PYDL_WORK_SERIAL has another value now"; exit 2; }
+
+kernels=$(grep -o 'KERNEL([a-z0-9_]*)' "$root/csrc/kernels.h" | sort -u)
+for kernel in $kernels; do
+    grep -qF "$kernel" "$here"/check_*.c || { echo "run.sh: $kernel is not checked"; exit 1; }
+done
+
+# One line per object file: its name, a tab, the arguments that make it; and the variants into $scratch/variants.
+python3 - "$root" "$scratch" "$("$compiler" -dumpmachine)" "$(wc -w <<<"$kernels")" >"$scratch/jobs" <<'END'
+import ast, pathlib, sys
+
+root, scratch, machine, kernels = sys.argv[1:]
+tables = {}
+for node in ast.parse((pathlib.Path(root) / "setup.py").read_text()).body:
+    if isinstance(node, ast.Assign) and node.targets[0].id in ("ISAS", "TYPES", "CFLAGS"):
+        tables[node.targets[0].id] = ast.literal_eval(node.value)
+    elif isinstance(node, ast.AugAssign) and node.target.id == "CFLAGS":
+        tables["CFLAGS"] += ast.literal_eval(node.value)
+csrc, here = pathlib.Path(scratch) / "csrc", pathlib.Path(root) / "tests" / "kernels"
+flags = [*tables["CFLAGS"], f"-I{csrc}"]
+isas = tables["ISAS"].get(machine.split("-")[0], {"baseline": []})
+variants = [(isa, kind) for isa in isas for kind in tables["TYPES"]]
+
+
+def job(folder, source, arguments):
+    print(f"{folder}_{source.stem}.o", *arguments, "-c", source)
+
+
+for source in sorted(csrc.glob("*.c")):
+    job("common", source, flags)
+for isa, kind in variants:
+    names = [*isas[isa], f"-DPYDL_ISA={isa}", f"-DPYDL_TYPE={kind}"]
+    for source in sorted(csrc.glob("kernels/*.c")):
+        job(f"{isa}_{kind}", source, flags + names)
+    for source in sorted(here.glob("*.c")):
+        job(f"{isa}_{kind}", source, [*flags, "-O2", *names, f"-DKERNELS={kernels}"])
+(pathlib.Path(scratch) / "variants").write_text("".join(f"{isa}_{kind}\n" for isa, kind in variants))
+END
+
+cd "$scratch"
+cores=$(nproc)
+xargs -P "$cores" -L 1 sh -c 'object=$1; shift; exec "$0" "$@" -o "$object"' "$compiler" <jobs
+while read -r variant; do
+    "$compiler" -fopenmp common_*.o "$variant"_*.o -o "$variant" -lm -ldl -pthread
+done <variants
+export OMP_WAIT_POLICY=passive # more threads than cores, and emulated ones: do not spin
+xargs -P "$cores" -I VARIANT "$@" ./VARIANT <variants
