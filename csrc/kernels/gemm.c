@@ -20,9 +20,9 @@ enum {
     BLOCK_BYTES = PYDL_VECTOR_BYTES == 64 ? 768 << 10 : 192 << 10, /* of A: part of an L2 of 1 MB, or 256 KB */
     BLOCK_TILES = BLOCK_BYTES / (GROUP * GEMM_A_STEP * (int)sizeof(real)),
     PAGE = 4096,
-    FEW_ROWS = 8,       /* up to here A B^T is done as dot products: packing B would cost more than it gains */
+    FEW_ROWS = 12,      /* up to here A B^T is done as dot products: packing B would cost more than it gains */
     DOT_DEPTH = 8 * VL, /* least K for which dot products beat empty lanes */
-    VECTOR_COLUMNS = 512, /* of one row of C, kept in L1 */
+    VECTOR_COLUMNS = 2048, /* of one row of C, kept in L1 */
     VECTOR_ROWS = 8,      /* of B per pass over them */
 };
 
@@ -370,7 +370,9 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
     if (t->path == PATH_VECTOR)
         t->column_blocks = ceil_div(g->N, VECTOR_COLUMNS);
     int64_t threads = work < PYDL_WORK_SERIAL ? 1 : pydl_get_threads();
-    if (threads > 1 && t->path != PATH_VECTOR)
+    if (threads > 1 && t->path == PATH_VECTOR)
+        t->column_blocks = max_i64(t->column_blocks, min_i64(2 * threads, ceil_div(g->N, 4 * VL)));
+    else if (threads > 1)
         cut(t, ceil_div(work > 1e7 * (double)threads ? 4 * threads : threads, g->batch));
     t->worker_reals = 0;
     t->shared_reals = t->pack_b && t->row_blocks > 1 && g->batch == 1 ? ceil_div(g->N, PANEL) * PANEL * GROUP : 0;

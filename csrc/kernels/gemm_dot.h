@@ -9,7 +9,7 @@
 enum {
     DOT_ROWS = MR * NV >= 24 ? 4 : 2, /* 4 x 5 sums, 5 of B, 1 of A in 32 registers; 2 x 5, 5, 1 in 16 */
     DOT_COLUMNS = 5,
-    DOT_BLOCK = 8,
+    DOT_BLOCK = 12, /* rows of A that stay near while B passes by */
     DOT_WIDE = 8, /* columns of a tile of one row: as many chains as hide the latency of the FMA */
 };
 
@@ -109,7 +109,7 @@ static void dot_two(const struct gemm_dot *p, int64_t i, int64_t j, real *c, int
     }
 }
 
-/* Rows i0 <= i < i1 and columns j0 <= j < j1 of C: DOT_BLOCK rows of A at a time stay near while B passes by. */
+/* Rows i0 <= i < i1 and columns j0 <= j < j1 of C. */
 static void dot_block(const struct gemm_dot *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, real *c)
 {
     const int64_t n = j1 - j0;

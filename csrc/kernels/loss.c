@@ -27,7 +27,8 @@ static inline int is_class(int64_t target, int64_t classes)
 }
 
 /* The first row whose target is neither a class nor, unless that is NULL, *ignore; or -1. */
-static int64_t first_bad_target(int64_t rows, int64_t classes, const int64_t *ignore, const int64_t *target)
+static int64_t first_bad_target(int64_t rows, int64_t classes, const int64_t *ignore,
+                                const int64_t *target)
 {
     for (int64_t i = 0; i < rows; i++)
         if (!is_class(target[i], classes) && !(ignore && target[i] == *ignore))
@@ -45,12 +46,14 @@ static double sum_losses(int64_t n, const real *x)
             lane[j] += (double)x[i + j];
     for (int j = 0; i + j < n; j++)
         lane[j] += (double)x[i + j];
-    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) + ((lane[1] + lane[5]) + (lane[3] + lane[7]));
+    return ((lane[0] + lane[4]) + (lane[2] + lane[6])) +
+           ((lane[1] + lane[5]) + (lane[3] + lane[7]));
 }
 
 static void run_loss(const struct loss *t, int arrays, parallel_body *body)
 {
-    double work = (double)t->rows * (double)t->classes * (SOFTMAX_WORK + arrays * (double)sizeof(real) * PYDL_WORK_BYTE);
+    double work = (double)t->rows * (double)t->classes *
+                  (SOFTMAX_WORK + arrays * (double)sizeof(real) * PYDL_WORK_BYTE);
     parallel_for(ceil_div(t->rows, softmax_rows(t->classes)), work, body, t);
 }
 
@@ -62,13 +65,15 @@ static real smooth_sum(int64_t n, real shift, const real *x, const real *weight)
     for (; i + VL <= n; i += VL)
         total += (vsplat(shift) - vload(x + i)) * (weight ? vload(weight + i) : vsplat(1));
     if (i < n) {
-        vec last = (vsplat(shift) - vload_n(x + i, n - i)) * (weight ? vload_n(weight + i, n - i) : vsplat(1));
+        vec last = (vsplat(shift) - vload_n(x + i, n - i)) *
+                   (weight ? vload_n(weight + i, n - i) : vsplat(1));
         total += first_lanes(last, vsplat(0), n - i);
     }
     return vsum(total);
 }
 
-/* The loss of one row from its maximum and the logarithm of its sum: their own sum would cost digits. */
+/* The loss of one row from its maximum and the logarithm of its sum: their own sum would cost
+ * digits. */
 static real row_loss(const struct loss *t, int64_t row, real maximum, real log_sum)
 {
     const real *x = t->x + row * t->classes;
@@ -103,13 +108,19 @@ static void cross_entropy_chunk(const void *task, int64_t chunk, int worker)
     }
 }
 
-int64_t KERNEL(cross_entropy_forward)(int64_t rows, int64_t classes, double smoothing, int64_t ignore, const real *x,
-                                      const int64_t *target, const real *weight, real *loss, real *lse, real *sums)
+int64_t KERNEL(cross_entropy_forward)(int64_t rows, int64_t classes, double smoothing,
+                                      int64_t ignore, const real *x, const int64_t *target,
+                                      const real *weight, real *loss, real *lse, real *sums)
 {
     int64_t bad = first_bad_target(rows, classes, &ignore, target);
     if (bad >= 0)
         return bad;
-    struct loss t = {.rows = rows, .classes = classes, .ignore = ignore, .x = x, .weight = weight, .target = target};
+    struct loss t = {.rows = rows,
+                     .classes = classes,
+                     .ignore = ignore,
+                     .x = x,
+                     .weight = weight,
+                     .target = target};
     t.smoothing = smoothing;
     t.loss = loss;
     t.lse = lse;
@@ -123,7 +134,8 @@ int64_t KERNEL(cross_entropy_forward)(int64_t rows, int64_t classes, double smoo
     return -1;
 }
 
-/* The gradient of a row without a class: the labels may have changed since the forward pass looked at them. */
+/* The gradient of a row without a class: the labels may have changed since the forward pass looked
+ * at them. */
 static void zero(int64_t n, real *dx)
 {
     for (int64_t i = 0; i < n; i++)
@@ -131,7 +143,8 @@ static void zero(int64_t n, real *dx)
 }
 
 /* dx = a exp(x - lse) - b weight */
-static void cross_entropy_gradient(int64_t n, real a, real b, real lse, const real *x, const real *weight, real *dx)
+static void cross_entropy_gradient(int64_t n, real a, real b, real lse, const real *x,
+                                   const real *weight, real *dx)
 {
     int64_t i = 0;
     for (; i + VL <= n; i += VL) {
@@ -160,19 +173,27 @@ static void cross_entropy_backward_chunk(const void *task, int64_t chunk, int wo
             zero(t->classes, dx);
             continue;
         }
-        double scale = t->scale * (t->dloss ? (double)t->dloss[row] : 1), share = t->smoothing / (double)t->classes;
+        double scale = t->scale * (t->dloss ? (double)t->dloss[row] : 1),
+               share = t->smoothing / (double)t->classes;
         double at_target = scale * (1 - t->smoothing) * (t->weight ? (double)t->weight[target] : 1);
-        cross_entropy_gradient(t->classes, (real)(at_target + scale * share * t->weights), (real)(scale * share), t->lse[row],
-                               t->x + row * t->classes, t->weight, dx);
+        cross_entropy_gradient(t->classes, (real)(at_target + scale * share * t->weights),
+                               (real)(scale * share), t->lse[row], t->x + row * t->classes,
+                               t->weight, dx);
         dx[target] -= (real)at_target;
     }
 }
 
-void KERNEL(cross_entropy_backward)(int64_t rows, int64_t classes, double smoothing, int64_t ignore, double scale,
-                                    const real *x, const int64_t *target, const real *weight, const real *lse,
-                                    const real *dloss, real *dx)
+void KERNEL(cross_entropy_backward)(int64_t rows, int64_t classes, double smoothing, int64_t ignore,
+                                    double scale, const real *x, const int64_t *target,
+                                    const real *weight, const real *lse, const real *dloss,
+                                    real *dx)
 {
-    struct loss t = {.rows = rows, .classes = classes, .ignore = ignore, .x = x, .weight = weight, .target = target};
+    struct loss t = {.rows = rows,
+                     .classes = classes,
+                     .ignore = ignore,
+                     .x = x,
+                     .weight = weight,
+                     .target = target};
     t.smoothing = smoothing;
     t.scale = scale;
     t.dloss = dloss;
@@ -182,11 +203,13 @@ void KERNEL(cross_entropy_backward)(int64_t rows, int64_t classes, double smooth
     run_loss(&t, 2, cross_entropy_backward_chunk);
 }
 
-/* What class i to i + VL - 1 are above the margin, 0 for the target's own class and where they are below. */
+/* What class i to i + VL - 1 are above the margin, 0 for the target's own class and where they are
+ * below. */
 ALWAYS_INLINE vec above_margin(const struct loss *t, const real *x, int64_t i, int64_t target)
 {
     int64_t n = min_i64(VL, t->classes - i);
-    vec z = vrelu((n < VL ? vload_n(x + i, n) : vload(x + i)) - vsplat(x[target]) + vsplat(t->margin));
+    vec z =
+        vrelu((n < VL ? vload_n(x + i, n) : vload(x + i)) - vsplat(x[target]) + vsplat(t->margin));
     mask lane = viota();
     return vselect((lane < (real_int)n) & (lane != (real_int)(target - i)), z, vsplat(0));
 }
@@ -207,13 +230,15 @@ static void margin_loss_chunk(const void *task, int64_t chunk, int worker)
     }
 }
 
-int64_t KERNEL(margin_loss_forward)(int64_t rows, int64_t classes, int64_t p, double margin, const real *x,
-                                    const int64_t *target, const real *weight, real *loss, real *sums)
+int64_t KERNEL(margin_loss_forward)(int64_t rows, int64_t classes, int64_t p, double margin,
+                                    const real *x, const int64_t *target, const real *weight,
+                                    real *loss, real *sums)
 {
     int64_t bad = first_bad_target(rows, classes, NULL, target);
     if (bad >= 0)
         return bad;
-    struct loss t = {.rows = rows, .classes = classes, .x = x, .weight = weight, .target = target, .p = p};
+    struct loss t = {
+        .rows = rows, .classes = classes, .x = x, .weight = weight, .target = target, .p = p};
     t.margin = (real)margin;
     t.loss = loss;
     run_loss(&t, 1, margin_loss_chunk);
@@ -233,7 +258,8 @@ static void margin_loss_backward_chunk(const void *task, int64_t chunk, int work
             zero(t->classes, dx);
             continue;
         }
-        double scale = t->scale * (t->dloss ? (double)t->dloss[row] : 1) * (t->weight ? (double)t->weight[target] : 1);
+        double scale = t->scale * (t->dloss ? (double)t->dloss[row] : 1) *
+                       (t->weight ? (double)t->weight[target] : 1);
         vec slope = vsplat((real)scale), sum = vsplat(0);
         for (int64_t i = 0; i < t->classes; i += VL) {
             vec z = above_margin(t, t->x + row * t->classes, i, target);
@@ -248,10 +274,12 @@ static void margin_loss_backward_chunk(const void *task, int64_t chunk, int work
     }
 }
 
-void KERNEL(margin_loss_backward)(int64_t rows, int64_t classes, int64_t p, double margin, double scale, const real *x,
-                                  const int64_t *target, const real *weight, const real *dloss, real *dx)
+void KERNEL(margin_loss_backward)(int64_t rows, int64_t classes, int64_t p, double margin,
+                                  double scale, const real *x, const int64_t *target,
+                                  const real *weight, const real *dloss, real *dx)
 {
-    struct loss t = {.rows = rows, .classes = classes, .x = x, .weight = weight, .target = target, .p = p};
+    struct loss t = {
+        .rows = rows, .classes = classes, .x = x, .weight = weight, .target = target, .p = p};
     t.margin = (real)margin;
     t.scale = scale;
     t.dloss = dloss;

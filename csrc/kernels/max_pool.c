@@ -5,7 +5,8 @@
 #include "parallel.h"
 #include "pool.h"
 
-/* Places are integers in the lanes of a mask while a window is gone through, and one byte or four each in memory. */
+/* Places are integers in the lanes of a mask while a window is gone through, and one byte or four
+ * each in memory. */
 ALWAYS_INLINE void store_place(const struct pool *t, int64_t i, mask place, int64_t lanes)
 {
     if (t->offset_bytes == 4) {
@@ -28,7 +29,8 @@ ALWAYS_INLINE mask load_place(const void *offset, int64_t bytes, int64_t i, int6
                 place[j] = ((const int32_t *)offset)[i + j];
         return place;
     }
-    return lanes >= VL ? vload_bytes((const uint8_t *)offset + i) : vload_bytes_n((const uint8_t *)offset + i, lanes);
+    return lanes >= VL ? vload_bytes((const uint8_t *)offset + i)
+                       : vload_bytes_n((const uint8_t *)offset + i, lanes);
 }
 
 ALWAYS_INLINE mask splat_place(int64_t place)
@@ -36,7 +38,7 @@ ALWAYS_INLINE mask splat_place(int64_t place)
     return (real_int)place - (mask){0};
 }
 
-/* One more element x, at `here`, for the largest so far: the first of equals stays, and the first NaN. */
+/* One more element x, at `here`: of equals the first stays the largest, and the first NaN. */
 ALWAYS_INLINE void take_larger(vec x, mask here, int with_place, vec *best, mask *place)
 {
     if (!with_place) {
@@ -48,9 +50,11 @@ ALWAYS_INLINE void take_larger(vec x, mask here, int with_place, vec *best, mask
     *place = (larger & here) | (~larger & *place);
 }
 
-/* One window of `vectors` vectors of channels, or of `lanes` channels. Nothing inside the image gives minus infinity. */
-ALWAYS_INLINE void max_block(const struct pool *t, const struct windows *w, const real *x, int64_t out, int64_t rows,
-                             int64_t taps, int vectors, int64_t lanes, int with_place)
+/* One window of `vectors` vectors of channels, or of `lanes` channels. Nothing inside the image
+ * gives minus infinity. */
+ALWAYS_INLINE void max_block(const struct pool *t, const struct windows *w, const real *x,
+                             int64_t out, int64_t rows, int64_t taps, int vectors, int64_t lanes,
+                             int with_place)
 {
     const struct pydl_pool2d *g = &t->g;
     vec best[POOL_VECTORS];
@@ -76,8 +80,9 @@ ALWAYS_INLINE void max_block(const struct pool *t, const struct windows *w, cons
     }
 }
 
-/* All channels of all the windows; `rows` and `taps` are given apart because they may be constants. */
-ALWAYS_INLINE void max_windows_of(const struct pool *t, const struct windows *w, int64_t rows, int64_t taps, int with_place)
+/* All channels of all the windows; `rows` and `taps` are apart because they may be constants. */
+ALWAYS_INLINE void max_windows_of(const struct pool *t, const struct windows *w, int64_t rows,
+                                  int64_t taps, int with_place)
 {
     const int64_t C = t->g.C;
     for (int64_t i = 0; i < w->count; i++) {
@@ -109,8 +114,8 @@ static void max_windows(const struct pool *t, const struct windows *w)
 }
 
 /* Few channels: lanes run over channels and windows. */
-ALWAYS_INLINE int64_t max_run_of(const struct pool *t, const struct windows *w, int64_t rows, int64_t taps, int stride,
-                                 int with_place)
+ALWAYS_INLINE int64_t max_run_of(const struct pool *t, const struct windows *w, int64_t rows,
+                                 int64_t taps, int stride, int with_place)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C, lanes = run_lanes(C, stride), total = w->count * C;
@@ -135,7 +140,8 @@ ALWAYS_INLINE int64_t max_run_of(const struct pool *t, const struct windows *w, 
                 vec a = vload(tap), b = vload(tap + VL);
                 take_larger(vpermute2(a, b, pick), here, with_place, &best, &place);
                 if (s + 1 < taps)
-                    take_larger(vpermute2(a, b, pick + (real_int)C), here + 1, with_place, &best, &place);
+                    take_larger(vpermute2(a, b, pick + (real_int)C), here + 1, with_place, &best,
+                                &place);
             }
         store_run(t->out + w->out + j, best, total - j);
         if (with_place)
@@ -147,7 +153,8 @@ ALWAYS_INLINE int64_t max_run_of(const struct pool *t, const struct windows *w, 
 static int64_t max_run(const struct pool *t, const struct windows *w)
 {
     if (!t->offset)
-        return t->g.stride_w == 1 ? max_run_of(t, w, w->rows, w->taps, 1, 0) : max_run_of(t, w, w->rows, w->taps, 2, 0);
+        return t->g.stride_w == 1 ? max_run_of(t, w, w->rows, w->taps, 1, 0)
+                                  : max_run_of(t, w, w->rows, w->taps, 2, 0);
     if (t->g.stride_w == 1)
         return max_run_of(t, w, w->rows, w->taps, 1, 1);
     if (w->rows == 2 && w->taps == 2)
@@ -157,7 +164,11 @@ static int64_t max_run(const struct pool *t, const struct windows *w)
 
 static struct pool max_pool(const struct pydl_pool2d *g, const real *in, real *out, void *offset)
 {
-    return (struct pool){.g = *g, .in = in, .out = out, .offset = offset, .offset_bytes = g->KH * g->KW <= 256 ? 1 : 4};
+    return (struct pool){.g = *g,
+                         .in = in,
+                         .out = out,
+                         .offset = offset,
+                         .offset_bytes = g->KH * g->KW <= 256 ? 1 : 4};
 }
 
 void KERNEL(max_pool2d_forward)(const struct pydl_pool2d *g, const real *x, real *y, void *offset)
@@ -169,10 +180,11 @@ void KERNEL(max_pool2d_forward)(const struct pydl_pool2d *g, const real *x, real
     pool_forward(&t);
 }
 
-/* The gradient of one element (h, w) of dx from all the windows over it: `vectors` vectors of channels from c on, or `lanes`
- * channels. `row` is n * P. */
-ALWAYS_INLINE void gather_block(const struct pool *t, int64_t bytes, int64_t row, int64_t h, int64_t w, struct span ps,
-                                struct span qs, real *dx, int64_t c, int vectors, int64_t lanes)
+/* The gradient of one element (h, w) of dx from all the windows over it: `vectors` vectors of
+ * channels from c on, or `lanes` channels. `row` is n * P. */
+ALWAYS_INLINE void gather_block(const struct pool *t, int64_t bytes, int64_t row, int64_t h,
+                                int64_t w, struct span ps, struct span qs, real *dx, int64_t c,
+                                int vectors, int64_t lanes)
 {
     const struct pydl_pool2d *g = &t->g;
     vec sum[POOL_VECTORS];
@@ -192,7 +204,8 @@ ALWAYS_INLINE void gather_block(const struct pool *t, int64_t bytes, int64_t row
             mask here = splat_place(r * g->KW + s);
             for (int v = 0; v < vectors; v++) {
                 vec dy = vload_n(t->in + i + v * VL, lanes);
-                sum[v] += (vec)((load_place(t->offset, bytes, i + v * VL, lanes) == here) & (mask)dy);
+                sum[v] +=
+                    (vec)((load_place(t->offset, bytes, i + v * VL, lanes) == here) & (mask)dy);
             }
         }
     }
@@ -200,7 +213,8 @@ ALWAYS_INLINE void gather_block(const struct pool *t, int64_t bytes, int64_t row
         vstore_n(dx + c + v * VL, sum[v], lanes);
 }
 
-ALWAYS_INLINE void max_gather_of(const struct pool *t, int64_t bytes, int64_t n, int64_t h, struct span columns)
+ALWAYS_INLINE void max_gather_of(const struct pool *t, int64_t bytes, int64_t n, int64_t h,
+                                 struct span columns)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C, extent = (g->KW - 1) * g->dil_w;
@@ -232,8 +246,10 @@ static void max_gather(const struct pool *t, int64_t n, int64_t h, struct span c
         max_gather_of(t, 4, n, h, columns);
 }
 
-/* Few channels: the sums of one phase of the blocks are a run over dy, and with stride 2 two phases are woven into dx. */
-ALWAYS_INLINE int64_t max_gather_run_of(const struct pool *t, int64_t n, int64_t h, struct span blocks, int stride, int64_t KW)
+/* Few channels: the sums of one phase of the blocks are a run over dy, and with stride 2 two phases
+ * are woven into dx. */
+ALWAYS_INLINE int64_t max_gather_run_of(const struct pool *t, int64_t n, int64_t h,
+                                        struct span blocks, int stride, int64_t KW)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C, lanes = run_lanes(C, stride), total = (blocks.last - blocks.first) * C;
@@ -279,8 +295,8 @@ static int64_t max_gather_run(const struct pool *t, int64_t n, int64_t h, struct
     return max_gather_run_of(t, n, h, blocks, 2, t->g.KW);
 }
 
-ALWAYS_INLINE void spread_block(const struct pool *t, int64_t in, real *dx, struct span h, struct span w, int vectors,
-                                int64_t lanes)
+ALWAYS_INLINE void spread_block(const struct pool *t, int64_t in, real *dx, struct span h,
+                                struct span w, int vectors, int64_t lanes)
 {
     const struct pydl_pool2d *g = &t->g;
     vec dy[POOL_VECTORS];
@@ -298,7 +314,8 @@ ALWAYS_INLINE void spread_block(const struct pool *t, int64_t in, real *dx, stru
         }
 }
 
-ALWAYS_INLINE void spread_window(const struct pool *t, int64_t in, real *dx, struct span h, struct span w)
+ALWAYS_INLINE void spread_window(const struct pool *t, int64_t in, real *dx, struct span h,
+                                 struct span w)
 {
     const int64_t C = t->g.C;
     int64_t c = 0;
@@ -312,7 +329,8 @@ ALWAYS_INLINE void spread_window(const struct pool *t, int64_t in, real *dx, str
     }
 }
 
-static void max_spread(const struct pool *t, int64_t p, int64_t q, int64_t in, real *dx, struct span h, struct span w)
+static void max_spread(const struct pool *t, int64_t p, int64_t q, int64_t in, real *dx,
+                       struct span h, struct span w)
 {
     (void)p, (void)q;
     if (t->g.KH == 2 && t->g.KW == 2 && h.first == 0 && h.last == 2 && w.first == 0 && w.last == 2)
@@ -321,12 +339,14 @@ static void max_spread(const struct pool *t, int64_t p, int64_t q, int64_t in, r
         spread_window(t, in, dx, h, w);
 }
 
-static int64_t max_spread_run(const struct pool *t, int64_t row, real *dx, struct span h, int64_t windows)
+static int64_t max_spread_run(const struct pool *t, int64_t row, real *dx, struct span h,
+                              int64_t windows)
 {
     const struct pydl_pool2d *g = &t->g;
     const int64_t C = g->C, lanes = run_lanes(C, 2), total = windows * C;
     /* lanes of dx behind the window's last column match no place */
-    mask odd = t->pick[0] >= VL, odd_high = t->pick[1] >= VL, none = splat_place(g->KW == 1 ? -512 : 1);
+    mask odd = t->pick[0] >= VL, odd_high = t->pick[1] >= VL,
+         none = splat_place(g->KW == 1 ? -512 : 1);
     mask low = t->pick[0] & (VL - 1), high = t->pick[1] & (VL - 1);
     for (int64_t j = 0; j < total; j += lanes) {
         int64_t in = row * g->Q * C + j;
@@ -341,13 +361,15 @@ static int64_t max_spread_run(const struct pool *t, int64_t row, real *dx, struc
             mask here = splat_place(r < g->KH ? r * g->KW : -1024);
             store_run(to, (vec)((place_low == here) & (mask)dy_low), 2 * (total - j));
             if (2 * (total - j) > VL)
-                store_run(to + VL, (vec)((place_high == here) & (mask)dy_high), 2 * (total - j) - VL);
+                store_run(to + VL, (vec)((place_high == here) & (mask)dy_high),
+                          2 * (total - j) - VL);
         }
     }
     return windows;
 }
 
-void KERNEL(max_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, const void *offset, real *dx)
+void KERNEL(max_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, const void *offset,
+                                 real *dx)
 {
     struct pool t = max_pool(g, dy, dx, (void *)(uintptr_t)offset);
     t.in_size = g->N * g->P * g->Q * g->C;

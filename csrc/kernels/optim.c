@@ -14,8 +14,8 @@ struct sgd {
     const real *g;
 };
 
-/* Elements i <= k < i + lanes. The conditions are the same for all elements, and a term with factor 0 is left out rather than
- * multiplied: it may be infinite. */
+/* Elements i <= k < i + lanes. The conditions are the same for all elements, and a term with factor
+ * 0 is left out rather than multiplied: it may be infinite. */
 ALWAYS_INLINE void sgd_vector(const struct sgd *t, int64_t i, int64_t lanes)
 {
     vec p = vload_n(t->p + i, lanes), g = vload_n(t->g + i, lanes);
@@ -36,7 +36,8 @@ ALWAYS_INLINE void sgd_vector(const struct sgd *t, int64_t i, int64_t lanes)
 static void sgd_chunk(const void *task, int64_t chunk, int worker)
 {
     (void)worker;
-    const struct sgd t = *(const struct sgd *)task; /* a copy that no store can change: it stays in registers */
+    /* a copy that no store can change: it stays in registers */
+    const struct sgd t = *(const struct sgd *)task;
     int64_t i = chunk * SGD_CHUNK, end = min_i64(i + SGD_CHUNK, t.n);
     for (; i + VL <= end; i += VL)
         sgd_vector(&t, i, VL);
@@ -44,10 +45,12 @@ static void sgd_chunk(const void *task, int64_t chunk, int worker)
         sgd_vector(&t, i, end - i);
 }
 
-void KERNEL(sgd)(int64_t n, double lr, double momentum, double dampening, double weight_decay, int64_t nesterov,
-                 int64_t maximize, int64_t first, real *p, const real *g, real *buf)
+void KERNEL(sgd)(int64_t n, double lr, double momentum, double dampening, double weight_decay,
+                 int64_t nesterov, int64_t maximize, int64_t first, real *p, const real *g,
+                 real *buf)
 {
-    struct sgd t = {.n = n, .rate = (real)lr, .momentum = (real)momentum, .gain = (real)(1 - dampening)};
+    struct sgd t = {
+        .n = n, .rate = (real)lr, .momentum = (real)momentum, .gain = (real)(1 - dampening)};
     t.decay = (real)weight_decay;
     t.nesterov = nesterov != 0;
     t.maximize = maximize != 0;
@@ -55,5 +58,6 @@ void KERNEL(sgd)(int64_t n, double lr, double momentum, double dampening, double
     t.p = p;
     t.g = g;
     t.buf = momentum != 0 ? buf : NULL;
-    parallel_for(ceil_div(n, SGD_CHUNK), (double)n * (t.buf ? 5 : 3) * sizeof(real) * PYDL_WORK_BYTE, sgd_chunk, &t);
+    parallel_for(ceil_div(n, SGD_CHUNK),
+                 (double)n * (t.buf ? 5 : 3) * sizeof(real) * PYDL_WORK_BYTE, sgd_chunk, &t);
 }

@@ -1,8 +1,9 @@
-/* What max_pool.c and avg_pool.c share: how an image is cut into rows, and a row into stretches of equal windows.
+/* What max_pool.c and avg_pool.c share: how an image is cut into rows, and a row into stretches of
+ * equal windows.
  *
- * With C >= VL the lanes of a vector are channels of one pixel. With fewer channels they run on over the next pixels
- * ("runs"), which needs a horizontal stride of 1 or 2 and windows that lie inside the image; the rest goes pixel by
- * pixel with idle lanes. */
+ * With C >= VL the lanes of a vector are channels of one pixel. With fewer channels they run on
+ * over the next pixels ("runs"), which needs a horizontal stride of 1 or 2 and windows that lie
+ * inside the image; the rest goes pixel by pixel with idle lanes. */
 #ifndef PYDL_POOL_H
 #define PYDL_POOL_H
 
@@ -20,7 +21,8 @@ struct span {
     int64_t first, last;
 };
 
-/* `count` windows side by side, equal in what they cover: rows x taps elements of the image each, from x on */
+/* `count` windows side by side, equal in what they cover: rows x taps elements of the image each,
+ * from x on */
 struct windows {
     const real *x;
     int64_t out, count; /* out: the first one's place in y */
@@ -30,18 +32,22 @@ struct windows {
 };
 
 struct pool;
-/* does all the windows, or returns how many of them it could do without reading past the end of x */
+/* does all the windows, or returns how many it could do without reading past the end of x */
 typedef void windows_body(const struct pool *t, const struct windows *w);
 typedef int64_t run_body(const struct pool *t, const struct windows *w);
-/* the gradient of elements columns of row h of image n, and of as many of the blocks of stride_w elements as it can do without
- * reading past the end of dy */
+/* the gradient of elements columns of row h of image n, and of as many of the blocks of stride_w
+ * elements as it can do without reading past the end of dy */
 typedef void gather_body(const struct pool *t, int64_t n, int64_t h, struct span columns);
 typedef int64_t gather_run_body(const struct pool *t, int64_t n, int64_t h, struct span blocks);
-/* the gradient of rows h and columns w, counted from dx, of the elements that window (p, q) at element `in` of dy has to itself */
-typedef void spread_body(const struct pool *t, int64_t p, int64_t q, int64_t in, real *dx, struct span h, struct span w);
+/* the gradient of rows h and columns w, counted from dx, of the elements that window (p, q) at
+ * element `in` of dy has to itself */
+typedef void spread_body(const struct pool *t, int64_t p, int64_t q, int64_t in, real *dx,
+                         struct span h, struct span w);
 
-/* few channels and stride_w 2: the same for as many of the windows of a row as it can do without reading past the end of dy */
-typedef int64_t spread_run_body(const struct pool *t, int64_t row, real *dx, struct span h, int64_t windows);
+/* few channels and stride_w 2: the same for as many of the windows of a row as it can do without
+ * reading past the end of dy */
+typedef int64_t spread_run_body(const struct pool *t, int64_t row, real *dx, struct span h,
+                                int64_t windows);
 
 /* one call */
 struct pool {
@@ -50,8 +56,8 @@ struct pool {
     real *out;      /* y, or dx */
     void *offset;
     int64_t in_size, offset_bytes;
-    struct span inner; /* forward: the windows of a row whose taps all lie inside it; backward: see pool_backward_row */
-    int64_t rows;      /* of the output, in one chunk */
+    struct span inner; /* windows of a row inside the image; backward: see pool_backward_row */
+    int64_t rows;      /* in one chunk */
     windows_body *windows;
     run_body *run; /* or NULL */
     gather_body *gather;
@@ -64,7 +70,8 @@ struct pool {
 };
 
 /* The taps of window p that lie inside the image. */
-static inline struct span taps_inside(int64_t p, int64_t stride, int64_t pad, int64_t dil, int64_t K, int64_t H)
+static inline struct span taps_inside(int64_t p, int64_t stride, int64_t pad, int64_t dil,
+                                      int64_t K, int64_t H)
 {
     int64_t start = p * stride - pad;
     struct span taps = {0, K};
@@ -77,14 +84,17 @@ static inline struct span taps_inside(int64_t p, int64_t stride, int64_t pad, in
 }
 
 /* The windows that reach over element h; with dilation it may lie between their taps. */
-static inline struct span windows_over(int64_t h, int64_t stride, int64_t pad, int64_t dil, int64_t K, int64_t P)
+static inline struct span windows_over(int64_t h, int64_t stride, int64_t pad, int64_t dil,
+                                       int64_t K, int64_t P)
 {
     int64_t at = h + pad, extent = (K - 1) * dil;
-    return (struct span){at > extent ? ceil_div(at - extent, stride) : 0, min_i64(P, at / stride + 1)};
+    return (struct span){at > extent ? ceil_div(at - extent, stride) : 0,
+                         min_i64(P, at / stride + 1)};
 }
 
 /* The size that an average divides by, along one axis. */
-static inline int64_t pool_size(const struct pydl_pool2d *g, int64_t p, int64_t stride, int64_t pad, int64_t K, int64_t H)
+static inline int64_t pool_size(const struct pydl_pool2d *g, int64_t p, int64_t stride, int64_t pad,
+                                int64_t K, int64_t H)
 {
     int64_t start = p * stride - pad, end = min_i64(start + K, H + pad);
     return g->count_include_pad ? end - start : min_i64(end, H) - max_i64(start, 0);
@@ -94,12 +104,13 @@ static inline real pool_divisor(const struct pydl_pool2d *g, int64_t p, int64_t 
 {
     if (g->divisor)
         return (real)g->divisor;
-    int64_t size = pool_size(g, p, g->stride_h, g->pad_h, g->KH, g->H) * pool_size(g, q, g->stride_w, g->pad_w, g->KW, g->W);
+    int64_t size = pool_size(g, p, g->stride_h, g->pad_h, g->KH, g->H) *
+                   pool_size(g, q, g->stride_w, g->pad_w, g->KW, g->W);
     return size > 0 ? (real)size : 1;
 }
 
-/* Store as many lanes as there is room for, up to all: a group of whole pixels leaves lanes behind it that the next
- * group overwrites. */
+/* Store as many lanes as there is room for, up to all: a group of whole pixels leaves lanes behind
+ * it that the next group overwrites. */
 ALWAYS_INLINE void store_run(real *y, vec v, int64_t room)
 {
     if (room >= VL)
@@ -108,14 +119,16 @@ ALWAYS_INLINE void store_run(real *y, vec v, int64_t room)
         vstore_n(y, v, room);
 }
 
-/* Lanes of a run that are used: whole pixels, for the pattern of the lanes to repeat; with stride 1 there is none. */
+/* Lanes of a run that are used: whole pixels, for the pattern of the lanes to repeat; with stride 1
+ * there is none. */
 static inline int64_t run_lanes(int64_t C, int64_t stride)
 {
     return stride == 1 ? VL : VL / C * C;
 }
 
-/* Stride 2. Forward, pick[0]: where in two vectors of x the first tap of each lane's window is; the second is C further on.
- * Backward: where in two vectors, of the even and of the odd elements of dx, each lane of two vectors of dx comes from. */
+/* Stride 2. Forward, pick[0]: where in two vectors of x the first tap of each lane's window is; the
+ * second is C further on. Backward: where in two vectors, of the even and of the odd elements of
+ * dx, each lane of two vectors of dx comes from. */
 static void run_picks(struct pool *t, int backward)
 {
     const int64_t C = t->g.C;
@@ -164,8 +177,8 @@ static void pool_forward_row(const struct pool *t, int64_t row)
     }
 }
 
-/* Elements w of a row of dx come in blocks m of stride_w: w + pad_w = m * stride_w + phase. Blocks t->inner lie inside the row
- * and so do all windows over them. */
+/* Elements w of a row of dx come in blocks m of stride_w: w + pad_w = m * stride_w + phase. Blocks
+ * t->inner lie inside the row and so do all windows over them. */
 static void pool_backward_row(const struct pool *t, int64_t row)
 {
     const struct pydl_pool2d *g = &t->g;
@@ -196,15 +209,18 @@ static void pool_backward_chunk(const void *task, int64_t chunk, int worker)
         pool_backward_row(t, row);
 }
 
-/* The elements of dx that window p spreads over, counted from its first tap: those before the next window's first. */
+/* The elements of dx that window p spreads over, counted from its first tap: those before the next
+ * window's first. */
 static struct span spread_span(int64_t p, int64_t P, int64_t stride, int64_t pad, int64_t H)
 {
     int64_t start = p * stride - pad;
-    int64_t first = p == 0 ? 0 : max_i64(0, min_i64(start, H)), last = p == P - 1 ? H : max_i64(0, min_i64(start + stride, H));
+    int64_t first = p == 0 ? 0 : max_i64(0, min_i64(start, H)),
+            last = p == P - 1 ? H : max_i64(0, min_i64(start + stride, H));
     return (struct span){first - start, last - start};
 }
 
-/* Windows that do not overlap: dy is read once and all of dx is written, each element by one window. */
+/* Windows that do not overlap: dy is read once and all of dx is written, each element by one
+ * window. */
 static void pool_spread_chunk(const void *task, int64_t chunk, int worker)
 {
     (void)worker;
@@ -216,11 +232,13 @@ static void pool_spread_chunk(const void *task, int64_t chunk, int worker)
         struct span h = spread_span(p, g->P, g->stride_h, g->pad_h, g->H);
         int64_t done = 0;
         if (t->spread_run)
-            done = t->spread_run(t, row, t->out + (n * g->H + top) * g->W * g->C, h, g->Q - (g->W != 2 * g->Q));
+            done = t->spread_run(t, row, t->out + (n * g->H + top) * g->W * g->C, h,
+                                 g->Q - (g->W != 2 * g->Q));
         for (int64_t q = done; q < g->Q; q++) {
             int64_t left = q * g->stride_w - g->pad_w;
             real *dx = t->out + ((n * g->H + top) * g->W + left) * g->C;
-            t->spread(t, p, q, (row * g->Q + q) * g->C, dx, h, spread_span(q, g->Q, g->stride_w, g->pad_w, g->W));
+            t->spread(t, p, q, (row * g->Q + q) * g->C, dx, h,
+                      spread_span(q, g->Q, g->stride_w, g->pad_w, g->W));
         }
     }
 }
@@ -247,7 +265,8 @@ static void pool_rows(struct pool *t, int64_t rows, parallel_body *body)
 static void pool_forward(struct pool *t)
 {
     const struct pydl_pool2d *g = &t->g;
-    int64_t last = g->W - 1 + g->pad_w - (g->KW - 1) * g->dil_w; /* where the last inner window may begin */
+    /* where the last inner window may begin, counted from the first */
+    int64_t last = g->W - 1 + g->pad_w - (g->KW - 1) * g->dil_w;
     t->inner.first = ceil_div(g->pad_w, g->stride_w);
     t->inner.last = last < 0 ? 0 : min_i64(g->Q, last / g->stride_w + 1);
     if (t->run)
@@ -259,7 +278,7 @@ static void pool_backward(struct pool *t)
 {
     const struct pydl_pool2d *g = &t->g;
     int disjoint = g->KH <= g->stride_h && g->KW <= g->stride_w && g->dil_h == 1 && g->dil_w == 1;
-    if (disjoint) {
+    if (disjoint && g->P > 0 && g->Q > 0) {
         if (g->C >= VL || g->stride_w != 2 || g->pad_w != 0)
             t->spread_run = NULL;
         else
@@ -269,7 +288,8 @@ static void pool_backward(struct pool *t)
     }
     if (t->gather_run) {
         run_picks(t, 1);
-        int64_t reach = ceil_div(g->KW, g->stride_w) - 1; /* blocks that a window stretches on beyond its first */
+        int64_t reach = ceil_div(g->KW, g->stride_w) -
+                        1; /* blocks that a window stretches on beyond its first */
         t->inner.first = max_i64(reach, ceil_div(g->pad_w, g->stride_w));
         t->inner.last = min_i64(g->Q, (g->W + g->pad_w) / g->stride_w);
     }

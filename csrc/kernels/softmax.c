@@ -63,19 +63,23 @@ static void log_softmax_chunk(const void *task, int64_t chunk, int worker)
         vstore(shift, vlog(sum));
         for (int64_t i = 0; i < n; i++) {
             real *out = t->out + (row + i) * t->classes;
-            subtract(t->classes, center[i], x + i * t->classes, out); /* first: exact or nearly so for the largest ones */
+            subtract(t->classes, center[i], x + i * t->classes,
+                     out); /* first: exact or nearly so for the largest ones */
             subtract(t->classes, shift[i], out, out);
         }
     }
 }
 
-void KERNEL(softmax_forward)(int64_t rows, int64_t classes, int64_t logarithm, const real *x, real *y)
+void KERNEL(softmax_forward)(int64_t rows, int64_t classes, int64_t logarithm, const real *x,
+                             real *y)
 {
     if (classes == 0)
         return;
     struct softmax t = {.rows = rows, .classes = classes, .x = x, .out = y};
-    double work = (double)rows * (double)classes * (SOFTMAX_WORK + 2 * sizeof(real) * PYDL_WORK_BYTE);
-    parallel_for(ceil_div(rows, softmax_rows(classes)), work, logarithm ? log_softmax_chunk : softmax_chunk, &t);
+    double work =
+        (double)rows * (double)classes * (SOFTMAX_WORK + 2 * sizeof(real) * PYDL_WORK_BYTE);
+    parallel_for(ceil_div(rows, softmax_rows(classes)), work,
+                 logarithm ? log_softmax_chunk : softmax_chunk, &t);
 }
 
 /* dx = y (dy - sum of dy y) of one row */
@@ -128,12 +132,14 @@ static void log_softmax_backward_chunk(const void *task, int64_t chunk, int work
         log_softmax_gradient(t->classes, t->x + i, t->y + i, t->out + i);
 }
 
-void KERNEL(softmax_backward)(int64_t rows, int64_t classes, int64_t logarithm, const real *dy, const real *y, real *dx)
+void KERNEL(softmax_backward)(int64_t rows, int64_t classes, int64_t logarithm, const real *dy,
+                              const real *y, real *dx)
 {
     if (classes == 0)
         return;
     struct softmax t = {.rows = rows, .classes = classes, .x = dy, .y = y, .out = dx};
-    double work = (double)rows * (double)classes * (SOFTMAX_WORK + 3 * sizeof(real) * PYDL_WORK_BYTE);
+    double work =
+        (double)rows * (double)classes * (SOFTMAX_WORK + 3 * sizeof(real) * PYDL_WORK_BYTE);
     parallel_for(ceil_div(rows, softmax_rows(classes)), work,
                  logarithm ? log_softmax_backward_chunk : softmax_backward_chunk, &t);
 }

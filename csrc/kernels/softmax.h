@@ -1,5 +1,5 @@
-/* What softmax.c and loss.c share. VL rows are done together: each has its own vectors, and their reductions across lanes are
- * done for all at once. */
+/* What softmax.c and loss.c share. VL rows are done together: each has its own vectors, and their
+ * reductions across lanes are done for all at once. */
 #ifndef PYDL_SOFTMAX_H
 #define PYDL_SOFTMAX_H
 
@@ -52,7 +52,8 @@ static inline vec largest_lanes(const real *x, int64_t n)
     return larger(larger(a, b), larger(c, d));
 }
 
-/* The sum of exp(x - center) over n elements, lane by lane; the exponentials go to y unless it is NULL. */
+/* The sum of exp(x - center) over n elements, lane by lane; the exponentials go to y unless it is
+ * NULL. */
 ALWAYS_INLINE vec exp_lanes(const real *x, int64_t n, real center, real *y)
 {
     vec total = vsplat(0);
@@ -77,8 +78,10 @@ ALWAYS_INLINE vec exp_lanes(const real *x, int64_t n, real center, real *y)
     return total;
 }
 
-/* Of up to VL rows: the maximum, and the sum of exp(x - maximum), in the row's lane; 0 and 1 in lanes without a row. */
-ALWAYS_INLINE void exp_sums(const real *x, int64_t rows, int64_t classes, vec *maximum, vec *sum, real *y)
+/* Of up to VL rows: the maximum, and the sum of exp(x - maximum), in the row's lane; 0 and 1 in
+ * lanes without a row. */
+ALWAYS_INLINE void exp_sums(const real *x, int64_t rows, int64_t classes, vec *maximum, vec *sum,
+                            real *y)
 {
     vec v[VL];
     real center[VL];
@@ -87,14 +90,16 @@ ALWAYS_INLINE void exp_sums(const real *x, int64_t rows, int64_t classes, vec *m
     *maximum = largest_each(v);
     vstore(center, *maximum);
     for (int64_t i = 0; i < VL; i++)
-        v[i] = i < rows ? exp_lanes(x + i * classes, classes, center[i], y ? y + i * classes : NULL) : vsplat((real)1 / VL);
+        v[i] = i < rows ? exp_lanes(x + i * classes, classes, center[i], y ? y + i * classes : NULL)
+                        : vsplat((real)1 / VL);
     *sum = vsum_each(v);
 }
 
-/* Rows of a chunk, a multiple of VL. */
+/* Rows of a chunk: whole groups of VL, but fewer where they are long. */
 static inline int64_t softmax_rows(int64_t classes)
 {
-    return ceil_div(SOFTMAX_CHUNK_BYTES, max_i64(1, VL * classes * (int64_t)sizeof(real))) * VL;
+    int64_t rows = SOFTMAX_CHUNK_BYTES / max_i64(1, classes * (int64_t)sizeof(real));
+    return rows >= VL ? rows - rows % VL : max_i64(1, rows);
 }
 
 #endif

@@ -42,7 +42,8 @@ static void make_slots(void)
 static void *place(int64_t bytes)
 {
     if (slots_used == SLOTS || bytes > SLOT_BYTES) {
-        fprintf(stderr, "the check itself is wrong: no room for %lld bytes, %s\n", (long long)bytes, text);
+        fprintf(stderr, "the check itself is wrong: no room for %lld bytes, %s\n", (long long)bytes,
+                text);
         exit(2);
     }
     char *slot = slots[slots_used++];
@@ -101,6 +102,11 @@ real *numbers(int64_t n, double low, double high)
     return x;
 }
 
+real *values(int64_t n, int64_t range, int64_t exact)
+{
+    return exact ? integers(n, range) : numbers(n, (double)-range, (double)range);
+}
+
 double *zeros(int64_t n)
 {
     return make(n * (int64_t)sizeof(double));
@@ -134,7 +140,8 @@ void *workspace(int64_t bytes)
 static void fail(const char *name, int64_t i, double got, double want)
 {
     if (failures++ < SHOWN)
-        printf("%s, %d threads: %s[%lld] is %.9g, not %.9g\n", text, this_round, name, (long long)i, got, want);
+        printf("%s, %d threads: %s[%lld] is %.9g, not %.9g\n", text, this_round, name, (long long)i,
+               got, want);
 }
 
 static void expect_same_bits(const char *name, const void *got, int64_t bytes)
@@ -148,11 +155,13 @@ static void expect_same_bits(const char *name, const void *got, int64_t bytes)
         printf("%s: %d threads give other bits of %s than 1\n", text, this_round, name);
 }
 
-void expect(const char *name, const real *got, const double *want, int64_t n, double units, double scale)
+void expect(const char *name, const real *got, const double *want, int64_t n, double units,
+            double scale)
 {
     for (int64_t i = 0; i < n; i++) {
         double g = (double)got[i], w = want[i];
-        int same = isnan(w) ? isnan(g) : g == w || fabs(g - w) <= units * (EPS * (fabs(w) + scale) + TINY);
+        int same =
+            isnan(w) ? isnan(g) : g == w || fabs(g - w) <= units * (EPS * (fabs(w) + scale) + TINY);
         if (!same) {
             fail(name, i, g, w);
             break;
@@ -202,7 +211,8 @@ int main(void)
     check_images();
     check_arrays();
     check_rows();
-    printf("%s %s: %d kernels, %lld cases, ", QUOTE(PYDL_ISA), QUOTE(PYDL_TYPE), KERNELS, (long long)cases);
+    printf("%s %s: %d kernels, %lld cases, ", QUOTE(PYDL_ISA), QUOTE(PYDL_TYPE), KERNELS,
+           (long long)cases);
     if (failures)
         printf("%lld WRONG\n", (long long)failures);
     else

@@ -1,8 +1,10 @@
-/* Checks of the kernels against naive loops in double, without Python: what the files of checks share.
+/* Checks of the kernels against naive loops in double, without Python: what the files of checks
+ * share.
  *
- * A case makes its inputs and what it wants, then runs its kernel in ROUNDS rounds, each with another number of
- * threads and with every array, workspaces included, against a page without access: behind its end in odd rounds,
- * before its start in even ones. `result` arrays start as NaN, and NaN is wanted where nothing may be written. */
+ * A case makes its inputs and what it wants, then runs its kernel in ROUNDS rounds, each with
+ * another number of threads and with every array, workspaces included, against a page without
+ * access: behind its end in odd rounds, before its start in even ones. `result` arrays start as
+ * NaN, and NaN is wanted where nothing may be written. */
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -26,9 +28,12 @@ void check_case(const char *kernel, const char *format, ...) __attribute__((form
 /* Every round of a case starts with this: threads, and all pages free again. */
 void check_round(int round);
 
-/* Made once a case: whole numbers in -range..range; numbers in low..high; zeros to fill; 0 <= chance(n) < n. */
+/* Made once a case: whole numbers in -range..range, whose sums are exact; numbers in low..high; the
+ * former or the latter, whose sums tell in which order they were taken; zeros to fill. 0 <=
+ * chance(n) < n. */
 real *integers(int64_t n, int64_t range);
 real *numbers(int64_t n, double low, double high);
+real *values(int64_t n, int64_t range, int64_t exact);
 double *zeros(int64_t n);
 int64_t chance(int64_t n);
 
@@ -39,8 +44,10 @@ real *result(int64_t n);
 void *result_bytes(int64_t bytes);
 void *workspace(int64_t bytes);
 
-/* got is want: |got - want| <= units * (EPS * (|want| + scale) + TINY), NaN where want is; and the same bits in every round. */
-void expect(const char *name, const real *got, const double *want, int64_t n, double units, double scale);
+/* got is want: |got - want| <= units * (EPS * (|want| + scale) + TINY), NaN where want is; and the
+ * same bits in every round. */
+void expect(const char *name, const real *got, const double *want, int64_t n, double units,
+            double scale);
 void expect_bytes(const char *name, const void *got, const void *want, int64_t bytes);
 void expect_number(const char *name, int64_t got, int64_t want);
 

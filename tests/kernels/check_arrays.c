@@ -14,45 +14,75 @@ static double unary_value(const struct function *f, double x)
 {
     double a = f->alpha, b = f->beta;
     switch (f->op) {
-    case PYDL_NEG: return -x;
-    case PYDL_ABS: return fabs(x);
-    case PYDL_SIGN: return (x > 0) - (x < 0);
-    case PYDL_EXP: return exp(x);
-    case PYDL_LOG: return log(x);
-    case PYDL_SQRT: return sqrt(x);
-    case PYDL_RSQRT: return 1 / sqrt(x);
-    case PYDL_RECIPROCAL: return 1 / x;
-    case PYDL_SQUARE: return x * x;
-    case PYDL_SIN: return sin(x);
-    case PYDL_COS: return cos(x);
-    case PYDL_TANH: return tanh(x);
-    case PYDL_SIGMOID: return 1 / (1 + exp(-x));
-    case PYDL_RELU: return x < 0 ? 0 : x;
-    case PYDL_LEAKY_RELU: return x < 0 ? a * x : x;
-    case PYDL_ELU: return x < 0 ? a * expm1(x) : x;
-    case PYDL_SOFTPLUS: return x * a > b ? x : log1p(exp(x * a)) / a;
-    case PYDL_CLAMP: return x < a ? a : x > b ? b : x;
-    case PYDL_AFFINE: return x * a + b;
-    case PYDL_POW_SCALAR: return pow(x, a);
-    case PYDL_FLOOR: return floor(x);
-    case PYDL_CEIL: return ceil(x);
-    case PYDL_ROUND: return nearbyint(x);
-    case PYDL_TRUNC: return trunc(x);
-    case PYDL_LOG1P: return log1p(x);
-    case PYDL_EXPM1: return expm1(x);
-    case PYDL_ERF: return erf(x);
-    case PYDL_GELU: return a != 0 ? 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)))
-                                  : 0.5 * x * erfc(-x * M_SQRT1_2);
-    case PYDL_SILU: return x / (1 + exp(-x));
-    default: return (double)NAN;
+    case PYDL_NEG:
+        return -x;
+    case PYDL_ABS:
+        return fabs(x);
+    case PYDL_SIGN:
+        return (x > 0) - (x < 0);
+    case PYDL_EXP:
+        return exp(x);
+    case PYDL_LOG:
+        return log(x);
+    case PYDL_SQRT:
+        return sqrt(x);
+    case PYDL_RSQRT:
+        return 1 / sqrt(x);
+    case PYDL_RECIPROCAL:
+        return 1 / x;
+    case PYDL_SQUARE:
+        return x * x;
+    case PYDL_SIN:
+        return sin(x);
+    case PYDL_COS:
+        return cos(x);
+    case PYDL_TANH:
+        return tanh(x);
+    case PYDL_SIGMOID:
+        return 1 / (1 + exp(-x));
+    case PYDL_RELU:
+        return x < 0 ? 0 : x;
+    case PYDL_LEAKY_RELU:
+        return x < 0 ? a * x : x;
+    case PYDL_ELU:
+        return x < 0 ? a * expm1(x) : x;
+    case PYDL_SOFTPLUS:
+        return x * a > b ? x : log1p(exp(x * a)) / a;
+    case PYDL_CLAMP:
+        return x < a ? a : x > b ? b : x;
+    case PYDL_AFFINE:
+        return x * a + b;
+    case PYDL_POW_SCALAR:
+        return pow(x, a);
+    case PYDL_FLOOR:
+        return floor(x);
+    case PYDL_CEIL:
+        return ceil(x);
+    case PYDL_ROUND:
+        return nearbyint(x);
+    case PYDL_TRUNC:
+        return trunc(x);
+    case PYDL_LOG1P:
+        return log1p(x);
+    case PYDL_EXPM1:
+        return expm1(x);
+    case PYDL_ERF:
+        return erf(x);
+    case PYDL_GELU:
+        return a != 0 ? 0.5 * x * (1 + tanh(sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)))
+                      : 0.5 * x * erfc(-x * M_SQRT1_2);
+    case PYDL_SILU:
+        return x / (1 + exp(-x));
+    default:
+        return (double)NAN;
     }
 }
 
 /* Does unary_backward see the result instead of the input? */
 static int sees_result(int64_t op)
 {
-    return op == PYDL_EXP || op == PYDL_SQRT || op == PYDL_RSQRT || op == PYDL_RECIPROCAL || op == PYDL_TANH ||
-           op == PYDL_SIGMOID || op == PYDL_RELU;
+    return op == PYDL_EXP || op == PYDL_SQRT || op == PYDL_RSQRT || op == PYDL_RECIPROCAL ||
+           op == PYDL_TANH || op == PYDL_SIGMOID || op == PYDL_RELU;
 }
 
 /* The derivative at x by differences of fourth order: good to about 1e-11. */
@@ -60,7 +90,8 @@ static double unary_slope(const struct function *f, double x)
 {
     double h = 1e-3;
     return (8 * (unary_value(f, x + h) - unary_value(f, x - h)) -
-            (unary_value(f, x + 2 * h) - unary_value(f, x - 2 * h))) / (12 * h);
+            (unary_value(f, x + 2 * h) - unary_value(f, x - 2 * h))) /
+           (12 * h);
 }
 
 static void unary_case(const struct function *f, int64_t n)
@@ -92,17 +123,39 @@ static void unary_case(const struct function *f, int64_t n)
 static void check_unary(void)
 {
     static const struct function functions[] = {
-        {PYDL_NEG, 0, 0, -9, 9, 0}, {PYDL_ABS, 0, 0, 0.1, 9, 0}, {PYDL_SIGN, 0, 0, 0.1, 9, 1},
-        {PYDL_EXP, 0, 0, -9, 4, 0}, {PYDL_EXP, 0, 0, -80, 1, 0}, {PYDL_LOG, 0, 0, 0.05, 9, 0},
-        {PYDL_SQRT, 0, 0, 0.1, 9, 0}, {PYDL_RSQRT, 0, 0, 0.3, 9, 0}, {PYDL_RECIPROCAL, 0, 0, 0.3, 9, 0},
-        {PYDL_SQUARE, 0, 0, -9, 9, 0}, {PYDL_SIN, 0, 0, -30, 30, 0}, {PYDL_COS, 0, 0, -30, 30, 0},
-        {PYDL_TANH, 0, 0, -4, 4, 0}, {PYDL_SIGMOID, 0, 0, -9, 9, 0}, {PYDL_RELU, 0, 0, 0.1, 9, 0},
-        {PYDL_RELU, 0, 0, -9, -0.1, 0}, {PYDL_LEAKY_RELU, 0.25, 0, -9, -0.1, 0}, {PYDL_ELU, 1.5, 0, -9, -0.1, 0},
-        {PYDL_SOFTPLUS, 0.5, 20, -30, 30, 0}, {PYDL_CLAMP, -1, 2, -0.9, 1.9, 0}, {PYDL_CLAMP, -1, 2, 2.1, 9, 0},
-        {PYDL_AFFINE, 1.5, -0.25, -9, 9, 1}, {PYDL_POW_SCALAR, 3, 0, -2, 2, 0}, {PYDL_POW_SCALAR, 1.5, 0, 0.3, 4, 0},
-        {PYDL_FLOOR, 0, 0, 0.1, 0.9, 0}, {PYDL_CEIL, 0, 0, 0.1, 0.9, 0}, {PYDL_ROUND, 0, 0, 0.6, 1.4, 0},
-        {PYDL_TRUNC, 0, 0, 1.1, 1.9, 0}, {PYDL_LOG1P, 0, 0, -0.7, 9, 0}, {PYDL_EXPM1, 0, 0, -5, 3, 0},
-        {PYDL_ERF, 0, 0, -4, 4, 0}, {PYDL_GELU, 0, 0, -5, 5, 1}, {PYDL_GELU, 1, 0, -5, 5, 1},
+        {PYDL_NEG, 0, 0, -9, 9, 0},
+        {PYDL_ABS, 0, 0, 0.1, 9, 0},
+        {PYDL_SIGN, 0, 0, 0.1, 9, 1},
+        {PYDL_EXP, 0, 0, -9, 4, 0},
+        {PYDL_EXP, 0, 0, -80, 1, 0},
+        {PYDL_LOG, 0, 0, 0.05, 9, 0},
+        {PYDL_SQRT, 0, 0, 0.1, 9, 0},
+        {PYDL_RSQRT, 0, 0, 0.3, 9, 0},
+        {PYDL_RECIPROCAL, 0, 0, 0.3, 9, 0},
+        {PYDL_SQUARE, 0, 0, -9, 9, 0},
+        {PYDL_SIN, 0, 0, -30, 30, 0},
+        {PYDL_COS, 0, 0, -30, 30, 0},
+        {PYDL_TANH, 0, 0, -4, 4, 0},
+        {PYDL_SIGMOID, 0, 0, -9, 9, 0},
+        {PYDL_RELU, 0, 0, 0.1, 9, 0},
+        {PYDL_RELU, 0, 0, -9, -0.1, 0},
+        {PYDL_LEAKY_RELU, 0.25, 0, -9, -0.1, 0},
+        {PYDL_ELU, 1.5, 0, -9, -0.1, 0},
+        {PYDL_SOFTPLUS, 0.5, 20, -30, 30, 0},
+        {PYDL_CLAMP, -1, 2, -0.9, 1.9, 0},
+        {PYDL_CLAMP, -1, 2, 2.1, 9, 0},
+        {PYDL_AFFINE, 1.5, -0.25, -9, 9, 1},
+        {PYDL_POW_SCALAR, 3, 0, -2, 2, 0},
+        {PYDL_POW_SCALAR, 1.5, 0, 0.3, 4, 0},
+        {PYDL_FLOOR, 0, 0, 0.1, 0.9, 0},
+        {PYDL_CEIL, 0, 0, 0.1, 0.9, 0},
+        {PYDL_ROUND, 0, 0, 0.6, 1.4, 0},
+        {PYDL_TRUNC, 0, 0, 1.1, 1.9, 0},
+        {PYDL_LOG1P, 0, 0, -0.7, 9, 0},
+        {PYDL_EXPM1, 0, 0, -5, 3, 0},
+        {PYDL_ERF, 0, 0, -4, 4, 0},
+        {PYDL_GELU, 0, 0, -5, 5, 1},
+        {PYDL_GELU, 1, 0, -5, 5, 1},
         {PYDL_SILU, 0, 0, -9, 9, 1},
     };
     for (int64_t i = 0; i < LENGTH(functions); i++)
@@ -114,13 +167,20 @@ static void check_unary(void)
 static double binary_value(int64_t op, double a, double b)
 {
     switch (op) {
-    case PYDL_ADD: return a + b;
-    case PYDL_SUB: return a - b;
-    case PYDL_MUL: return a * b;
-    case PYDL_DIV: return (double)(real)(a / b);
-    case PYDL_POW: return (double)(real)pow(a, b);
-    case PYDL_MAXIMUM: return isnan(a) || isnan(b) ? (double)NAN : a > b ? a : b;
-    default: return isnan(a) || isnan(b) ? (double)NAN : a < b ? a : b;
+    case PYDL_ADD:
+        return a + b;
+    case PYDL_SUB:
+        return a - b;
+    case PYDL_MUL:
+        return a * b;
+    case PYDL_DIV:
+        return (double)(real)(a / b);
+    case PYDL_POW:
+        return (double)(real)pow(a, b);
+    case PYDL_MAXIMUM:
+        return isnan(a) || isnan(b) ? (double)NAN : a > b ? a : b;
+    default:
+        return isnan(a) || isnan(b) ? (double)NAN : a < b ? a : b;
     }
 }
 
@@ -146,11 +206,19 @@ static int64_t extent(int64_t ndim, const int64_t *shape, const int64_t *stride,
 static void check_binary(void)
 {
     static const struct pydl_broadcast shapes[] = {
-        {1, {1}, {1}, {1}}, {1, {VL - 1}, {1}, {1}}, {1, {9001}, {1}, {1}}, {1, {100}, {1}, {0}},
-        {1, {3 * VL + 1}, {0}, {1}}, {2, {7, VL + 3}, {VL + 3, 1}, {0, 1}}, {2, {9, 5}, {5, 1}, {1, 0}},
-        {2, {7, 10}, {0, 1}, {1, 0}}, {2, {6, 2 * VL + 1}, {1, 6}, {2 * VL + 1, 1}},
-        {3, {3, 5, VL + 2}, {5 * (VL + 2), VL + 2, 1}, {0, 1, 0}}, {3, {2, 70, 3}, {210, 3, 1}, {3, 0, 1}},
-        {4, {2, 3, 4, 5}, {60, 20, 5, 1}, {15, 0, 5, 0}}, {4, {2, 3, 4, 5}, {0, 5, 0, 1}, {4, 0, 1, 0}},
+        {1, {1}, {1}, {1}},
+        {1, {VL - 1}, {1}, {1}},
+        {1, {9001}, {1}, {1}},
+        {1, {100}, {1}, {0}},
+        {1, {3 * VL + 1}, {0}, {1}},
+        {2, {7, VL + 3}, {VL + 3, 1}, {0, 1}},
+        {2, {9, 5}, {5, 1}, {1, 0}},
+        {2, {7, 10}, {0, 1}, {1, 0}},
+        {2, {6, 2 * VL + 1}, {1, 6}, {2 * VL + 1, 1}},
+        {3, {3, 5, VL + 2}, {5 * (VL + 2), VL + 2, 1}, {0, 1, 0}},
+        {3, {2, 70, 3}, {210, 3, 1}, {3, 0, 1}},
+        {4, {2, 3, 4, 5}, {60, 20, 5, 1}, {15, 0, 5, 0}},
+        {4, {2, 3, 4, 5}, {0, 5, 0, 1}, {4, 0, 1, 0}},
     };
     for (int64_t k = 0; k < LENGTH(shapes) * 7; k++) {
         struct pydl_broadcast g = shapes[k / 7];
@@ -235,8 +303,9 @@ static void copy_case(const struct pydl_copy *g)
         n *= g->shape[d];
     int64_t x_size = extent(g->ndim, g->shape, g->x_stride, &x_origin);
     int64_t y_size = extent(g->ndim, g->shape, g->y_stride, &y_origin);
-    check_case("copy", "ndim %d shape %d %d.. x strides %d %d.. y strides %d %d..", (int)g->ndim, (int)g->shape[0],
-               (int)g->shape[1], (int)g->x_stride[0], (int)g->x_stride[1], (int)g->y_stride[0], (int)g->y_stride[1]);
+    check_case("copy", "ndim %d shape %d %d.. x strides %d %d.. y strides %d %d..", (int)g->ndim,
+               (int)g->shape[0], (int)g->shape[1], (int)g->x_stride[0], (int)g->x_stride[1],
+               (int)g->y_stride[0], (int)g->y_stride[1]);
     const real *x = integers(x_size, 1000);
     double *y = zeros(y_size);
     for (int64_t i = 0; i < y_size; i++)
@@ -255,13 +324,24 @@ static void copy_case(const struct pydl_copy *g)
 static void check_copy(void)
 {
     static const struct pydl_copy shapes[] = {
-        {1, {1}, {1}, {1}}, {1, {9001}, {1}, {1}}, {1, {37}, {-1}, {1}}, {1, {37}, {3}, {-2}}, {1, {50}, {0}, {1}},
-        {2, {VL + 1, 2 * VL + 3}, {1, VL + 1}, {2 * VL + 3, 1}}, {2, {70, 90}, {1, 70}, {90, 1}},
-        {2, {9, 13}, {13, 1}, {20, 1}}, {2, {9, 13}, {-20, 1}, {13, 1}}, {2, {9, 13}, {1, -9}, {13, 1}},
-        {3, {4, 3, 50}, {150, 1, 3}, {150, 50, 1}}, {3, {4, 50, 3}, {150, 1, 50}, {150, 3, 1}},
-        {3, {5, 6, 7}, {1, 35, -5}, {42, 7, 1}}, {3, {5, 6, 7}, {42, 7, 1}, {1, 5, 30}},
-        {4, {2, 3, 5, 7}, {105, 1, 21, 3}, {105, 35, 7, 1}}, {4, {2, 3, 5, 7}, {-105, 35, -7, 1}, {200, 50, 8, 1}},
-        {5, {2, 3, 2, 5, 3}, {90, 3, 45, 9, 1}, {90, 30, 15, 3, 1}}, {2, {3, 0}, {5, 1}, {5, 1}},
+        {1, {1}, {1}, {1}},
+        {1, {9001}, {1}, {1}},
+        {1, {37}, {-1}, {1}},
+        {1, {37}, {3}, {-2}},
+        {1, {50}, {0}, {1}},
+        {2, {VL + 1, 2 * VL + 3}, {1, VL + 1}, {2 * VL + 3, 1}},
+        {2, {70, 90}, {1, 70}, {90, 1}},
+        {2, {9, 13}, {13, 1}, {20, 1}},
+        {2, {9, 13}, {-20, 1}, {13, 1}},
+        {2, {9, 13}, {1, -9}, {13, 1}},
+        {3, {4, 3, 50}, {150, 1, 3}, {150, 50, 1}},
+        {3, {4, 50, 3}, {150, 1, 50}, {150, 3, 1}},
+        {3, {5, 6, 7}, {1, 35, -5}, {42, 7, 1}},
+        {3, {5, 6, 7}, {42, 7, 1}, {1, 5, 30}},
+        {4, {2, 3, 5, 7}, {105, 1, 21, 3}, {105, 35, 7, 1}},
+        {4, {2, 3, 5, 7}, {-105, 35, -7, 1}, {200, 50, 8, 1}},
+        {5, {2, 3, 2, 5, 3}, {90, 3, 45, 9, 1}, {90, 30, 15, 3, 1}},
+        {2, {3, 0}, {5, 1}, {5, 1}},
     };
     for (int64_t k = 0; k < LENGTH(shapes) - 1; k++)
         copy_case(&shapes[k]);
@@ -272,10 +352,13 @@ static void check_copy(void)
 
 static void sgd_case(int64_t n, int64_t flags)
 {
-    double lr = 0.125, momentum = flags & 1 ? 0.5 : 0, dampening = flags & 2 ? 0.25 : 0, decay = flags & 4 ? 0.0625 : 0;
-    int64_t maximize = flags >> 3 & 1, first = flags >> 4 & 1, nesterov = (flags & 3) == 1 && flags & 8;
-    check_case("sgd", "n %d momentum %g dampening %g weight decay %g maximize %d first %d nesterov %d", (int)n, momentum,
-               dampening, decay, (int)maximize, (int)first, (int)nesterov);
+    double lr = 0.125, momentum = flags & 1 ? 0.5 : 0, dampening = flags & 2 ? 0.25 : 0,
+           decay = flags & 4 ? 0.0625 : 0;
+    int64_t maximize = flags >> 3 & 1, first = flags >> 4 & 1,
+            nesterov = (flags & 3) == 1 && flags & 8;
+    check_case("sgd",
+               "n %d momentum %g dampening %g weight decay %g maximize %d first %d nesterov %d",
+               (int)n, momentum, dampening, decay, (int)maximize, (int)first, (int)nesterov);
     const real *p = integers(n, 9), *g = integers(n, 9), *old = integers(n, 9);
     double *p_want = zeros(n), *buf_want = zeros(n);
     for (int64_t i = 0; i < n; i++) {
@@ -288,8 +371,10 @@ static void sgd_case(int64_t n, int64_t flags)
     for (int round = 1; round <= ROUNDS; round++) {
         check_round(round);
         real *p_got = given(p, n), *buf = momentum == 0 ? NULL : first ? result(n) : given(old, n);
-        KERNEL(sgd)(n, lr, momentum, dampening, decay, nesterov, maximize, first, p_got, given(g, n), buf);
-        expect("p", p_got, p_want, n, 0, 0); /* all factors are powers of two or close: nothing is rounded */
+        KERNEL(sgd)(n, lr, momentum, dampening, decay, nesterov, maximize, first, p_got,
+                    given(g, n), buf);
+        expect("p", p_got, p_want, n, 0,
+               0); /* all factors are powers of two or close: nothing is rounded */
         if (buf)
             expect("buf", buf, buf_want, n, 0, 0);
     }
