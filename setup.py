@@ -65,7 +65,7 @@ def c_source(isas: dict[str, list[str]]) -> str:
     for isa, kind in variants(isas):
         parts += ["#undef PYDL_ISA", "#undef PYDL_TYPE", f"#define PYDL_ISA {isa}", f"#define PYDL_TYPE {kind}"]
         parts.append('#include "kernels.h"')
-    return "\n".join(parts + ["#undef real"])
+    return "\n".join([*parts, "#undef real"])
 
 
 class BuildNative(build_ext):
@@ -86,7 +86,12 @@ class BuildNative(build_ext):
         ext.sources = [os.path.relpath(build / "_native.c", ROOT)]
         ext.include_dirs = [str(CSRC)]
         ext.extra_objects = ext.depends = [str(path) for path in self._compile_kernels(build, isas)]
-        ext.extra_compile_args = ["-fopenmp", "-fvisibility=hidden", "-Wno-unused-function", *extra_flags("PYDL_CFLAGS")]
+        ext.extra_compile_args = [
+            "-fopenmp",
+            "-fvisibility=hidden",
+            "-Wno-unused-function",
+            *extra_flags("PYDL_CFLAGS"),
+        ]
         ext.extra_link_args = [*LDFLAGS, *extra_flags("PYDL_LDFLAGS")]
         os.chdir(ROOT)
         super().build_extension(ext)
@@ -96,20 +101,27 @@ class BuildNative(build_ext):
         try:
             machine = subprocess.run([*self.cc, "-dumpmachine"], check=True, capture_output=True, text=True).stdout
         except (OSError, subprocess.CalledProcessError) as error:
-            sys.exit(f"pydl needs a C compiler, and {shlex.join(self.cc)!r} does not run ({error}): install gcc or clang "
-                     "(Debian: apt install gcc), or name one in CC")
+            sys.exit(
+                f"pydl needs a C compiler, and {shlex.join(self.cc)!r} does not run ({error}): install gcc or clang "
+                "(Debian: apt install gcc), or name one in CC"
+            )
         include = sysconfig.get_path("include")
         if not (Path(include) / "Python.h").exists():
-            sys.exit(f"pydl needs Python's headers, and {include} has no Python.h: install them "
-                     "(Debian: apt install python3-dev)")
+            sys.exit(
+                f"pydl needs Python's headers, and {include} has no Python.h: install them "
+                "(Debian: apt install python3-dev)"
+            )
         with tempfile.TemporaryDirectory() as folder:
             probe = Path(folder) / "probe.c"
             probe.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
-            done = subprocess.run([*self.cc, "-fopenmp", str(probe), "-o", str(probe.with_suffix(""))],
-                                  capture_output=True, text=True)
+            done = subprocess.run(
+                [*self.cc, "-fopenmp", str(probe), "-o", str(probe.with_suffix(""))], capture_output=True, text=True
+            )
         if done.returncode:
-            sys.exit(f"pydl needs OpenMP, and {shlex.join(self.cc)} -fopenmp fails: install it (gcc has it; for clang "
-                     f"on Debian: apt install libomp-dev)\n{done.stderr}")
+            sys.exit(
+                f"pydl needs OpenMP, and {shlex.join(self.cc)} -fopenmp fails: install it (gcc has it; for clang "
+                f"on Debian: apt install libomp-dev)\n{done.stderr}"
+            )
         return machine.split("-")[0].replace("amd64", "x86_64")
 
     def _compile_kernels(self, build: Path, isas: dict[str, list[str]]) -> list[Path]:

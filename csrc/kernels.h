@@ -7,7 +7,7 @@
  * the number of threads. A kernel with a `workspace` argument has a function that gives the bytes it needs for the
  * geometry and the present number of threads (0: pass NULL); its contents on entry are anything. */
 
-/* ---- elementwise.c: y may be x (or a, or b, where nothing is broadcast) ---- */
+/* ---- unary.c, elementwise.c, dropout.c: y may be x (or a, or b, where nothing is broadcast) ---- */
 
 /* y[i] = op(x[i]). op is one of enum pydl_unary; RELU keeps NaN. Parameters: LEAKY_RELU alpha = slope; ELU alpha; SOFTPLUS
  * alpha = beta, beta = threshold; CLAMP min alpha, max beta (NaN stays NaN); AFFINE x * alpha + beta; POW_SCALAR x ** alpha;
@@ -32,7 +32,7 @@ void KERNEL(dropout_backward)(int64_t n, double p, const uint8_t *mask, const re
  * lower addresses). Transposes go in blocks; cat, stack, contiguous and layout changes are this kernel. */
 void KERNEL(copy)(const struct pydl_copy *g, const real *x, real *y);
 
-/* ---- reduce.c ---- */
+/* ---- reduce.c, argreduce.c ---- */
 
 /* y[o, i] = reduction over r of x[o, r, i] for x of (outer, n, inner), op one of enum pydl_reduction. n = 0 gives 0 for SUM,
  * 1 for PROD; MAX and MIN need n >= 1, NaN wins. Sums are taken in fixed blocks, vector lanes first, blocks pairwise. */

@@ -218,6 +218,23 @@ ALWAYS_INLINE vec vsqrt(vec x)
 #endif
 }
 
+/* p 2^k, rounded once, for p between 1/2 and 2 and whole |k| not far beyond the exponents of `real`; k as a real and as an
+ * integer, whichever suits. */
+ALWAYS_INLINE vec vscale(vec p, vec real_k, mask int_k)
+{
+    (void)real_k;
+    (void)int_k;
+#if defined(__AVX512F__)
+    if (sizeof(real) == 4)
+        return (vec)_mm512_scalef_ps((__m512)p, (__m512)real_k);
+    return (vec)_mm512_scalef_pd((__m512d)p, (__m512d)real_k);
+#else
+    const int bias = sizeof(real) == 4 ? 127 : 1023, shift = sizeof(real) == 4 ? 23 : 52;
+    mask half = int_k >> 1; /* two factors, each of which is a normal number */
+    return p * (vec)((half + bias) << shift) * (vec)((int_k - half + bias) << shift);
+#endif
+}
+
 /* Sum of the lanes, halves first: the same order for every caller. */
 ALWAYS_INLINE real vsum(vec v)
 {

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 _OPENMP = re.compile(r"/lib(gomp|omp|iomp)\d*[-.]")
 _BLAS = re.compile(r"/lib(\w*openblas\w*|mkl_\w+|blis|\w*cblas|blas|lapack)\d*[-.]")
-_HERE = Path(__file__).resolve().parent
+_HERE = os.path.dirname(os.path.realpath(__file__))
 
 
 def show_config() -> None:
@@ -53,7 +52,7 @@ def report() -> dict[str, Any]:
             "cffi": _version("cffi"),
             "safetensors": _version("safetensors"),
         },
-        "folder": str(_HERE),
+        "folder": _HERE,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _text(lib.pydl_cpu_name()) or platform.machine(),
         "instruction_sets": {
@@ -112,9 +111,9 @@ def _name_clashes(distributions: Iterable[Distribution]) -> list[str]:
     """Say where a distribution named pydl lies: that is the astronomy package, ours is named pydl-cpu."""
     texts = []
     for distribution in distributions:
-        folder = Path(str(distribution.locate_file(""))).resolve()
+        folder = os.path.realpath(str(distribution.locate_file("")))
         what = f"the unrelated astronomy package 'pydl' {distribution.version} is installed in {folder}"
-        if folder == _HERE.parent:
+        if folder == os.path.dirname(_HERE):
             texts.append(
                 f"{what}, where pydl-cpu lies too, and each overwrites files of the other: "
                 "`pip uninstall pydl pydl-cpu`, then `pip install pydl-cpu`"
@@ -140,7 +139,8 @@ def _thread_warnings(found: dict[str, Any]) -> list[str]:
 def _mapped_files() -> list[str]:
     """Return the shared libraries in this process (Linux; elsewhere none are seen)."""
     try:
-        lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()
+        with open("/proc/self/maps", errors="replace") as stream:
+            lines = stream.read().splitlines()
     except OSError:
         return []
     paths = {line.split(maxsplit=5)[5] for line in lines if line.count("/") and ".so" in line}

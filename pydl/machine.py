@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from pathlib import Path
-
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 def affinity() -> int:
@@ -16,14 +13,14 @@ def affinity() -> int:
     return os.cpu_count() or 1
 
 
-def cpu_quota(root: Path = _CGROUP) -> float | None:
+def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
     """Return the CPUs' worth of time that the container's cgroup (version 2 or 1) grants, or None without a limit."""
     try:
-        quota, period = (root / "cpu.max").read_text().split()
+        quota, period = _read(f"{root}/cpu.max").split()
     except (OSError, ValueError):
         try:
-            quota = (root / "cpu" / "cpu.cfs_quota_us").read_text().strip()
-            period = (root / "cpu" / "cpu.cfs_period_us").read_text().strip()
+            quota = _read(f"{root}/cpu/cpu.cfs_quota_us")
+            period = _read(f"{root}/cpu/cpu.cfs_period_us")
         except OSError:
             return None
     try:
@@ -31,6 +28,11 @@ def cpu_quota(root: Path = _CGROUP) -> float | None:
     except (ValueError, ZeroDivisionError):  # "max": no limit
         return None
     return granted if granted > 0 else None
+
+
+def _read(path: str) -> str:
+    with open(path) as stream:
+        return stream.read().strip()
 
 
 def default_threads() -> int:

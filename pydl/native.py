@@ -15,7 +15,6 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from pydl import machine
 
@@ -26,7 +25,7 @@ except ImportError as error:
         f"pydl's compiled part does not load ({error}); in a source checkout, build it with `pip install -e .`"
     ) from error
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 ffi, lib = _native.ffi, _native.lib
 
 _PREFERENCE = ("avx512", "avx2", "neon", "baseline")

@@ -279,7 +279,9 @@ NORMS_AND_LOSSES = [
     norm_case("one channel", 4, 1, 5, 5),
     norm_case("sequences", 3, 6, 7),
     *[
-        Case(op, f"dim {dim} of {shape}", (shape,), partial(getattr(F, op), dim=dim), partial(getattr(ref, op), dim=dim))
+        Case(
+            op, f"dim {dim} of {shape}", (shape,), partial(getattr(F, op), dim=dim), partial(getattr(ref, op), dim=dim)
+        )
         for op in ("softmax", "log_softmax")
         for shape, dim in [((4, 10), 1), ((3, 17), -1), ((5, 4), 0), ((2, 3, 4, 5), 1), ((1, 1), 1), ((7, 300), 1)]
     ],
@@ -361,7 +363,13 @@ ELEMENTWISE = [
     *binary_case("maximum", np.maximum),
     *binary_case("minimum", np.minimum),
     *[
-        Case(op, f"dim {dim} of {shape}", (shape,), lambda x, op=op, dim=dim: getattr(x, op)(dim=dim), partial(f, axis=dim))
+        Case(
+            op,
+            f"dim {dim} of {shape}",
+            (shape,),
+            lambda x, op=op, dim=dim: getattr(x, op)(dim=dim),
+            partial(f, axis=dim),
+        )
         for op, f in (("sum", np.sum), ("mean", np.mean), ("amax", np.max), ("amin", np.min))
         for shape, dim in [((5, 40), 1), ((40, 5), 0), ((3, 4, 5), (0, 2)), ((2, 17, 3, 3), (0, 2, 3)), ((300, 3), 0)]
     ],

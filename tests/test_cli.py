@@ -68,8 +68,14 @@ def test_train_learns_files_it_has_never_seen(tmp_path, model, loss, ending):
         assert metrics.accuracy(network(images), labels) == result["test_accuracy"]
 
 
-@pytest.mark.parametrize("loss", ["softmax", "svm"])
-@pytest.mark.parametrize("model", ["linear", "mlp", "lenet", "cnn"])
+@pytest.mark.parametrize(
+    ("model", "loss"),
+    [
+        pytest.param(model, loss, marks=[] if (model, loss) == ("linear", "svm") else pytest.mark.check)
+        for model in ("linear", "mlp", "lenet", "cnn")
+        for loss in ("softmax", "svm")
+    ],
+)
 def test_defaults_learn_the_digits(tmp_path, model, loss):
     done = run("train", "--model", model, "--loss", loss, "--limit", 1500, "--epochs", 6, "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr

@@ -7,8 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import reference as ref
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 import pydl
 from pydl import native

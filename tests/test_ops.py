@@ -67,7 +67,9 @@ def check(case, result, arrays, dtype, exact):
         assert np.all(np.abs(result - expected) <= bound + 1e-300)
     else:
         tolerance = 64 * EPS[dtype]
-        np.testing.assert_allclose(result, expected, rtol=tolerance * 4, atol=tolerance * max(1, np.abs(expected).max(initial=0)))
+        np.testing.assert_allclose(
+            result, expected, rtol=tolerance * 4, atol=tolerance * max(1, np.abs(expected).max(initial=0))
+        )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=["f32", "f64"])
@@ -179,7 +181,8 @@ def test_memory_layout_changes_nothing(case, rng):
     expected = case.call(*[pydl.from_numpy(array) for array in arrays]).numpy()
     for name, first in layouts(arrays[0]):
         y = case.call(pydl.from_numpy(first), *[pydl.from_numpy(array) for array in arrays[1:]]).numpy()
-        tolerance = 1e-5 if case.op in ("sum", "mean") else 0
+        # sums of another memory order add up in another order
+        tolerance = 1e-5 if case.op in ("sum", "mean", "matmul", "linear") else 0
         np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance, err_msg=name)
 
 

@@ -19,7 +19,7 @@ C_SOURCES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 SPARED = ("matplotlib", "PIL", "sklearn", "onnx", "torch", "tqdm", "safetensors", "scipy", "pandas", "gzip")
 # The layers, the lowest first: a file imports from its own layer and those below.
 LAYERS = (
-    ("_version", "_native", "machine", "native", "autograd", "walk", "dtypes", "random", "function", "place"),
+    ("_version", "_native", "machine", "cuda", "native", "autograd", "walk", "dtypes", "random", "function", "place"),
     ("ops", "gradcheck"),
     ("nn",),
     ("models", "data", "optim", "metrics"),

@@ -64,10 +64,13 @@ ALWAYS_INLINE int64_t search_row(int sign, int64_t n, const real *x)
         vec v = vload(x + min_i64(i, n - VL));
         best[0] = sign > 0 ? vmax(v, best[0]) : vmin(v, best[0]);
     }
-    real lane[4 * VL];
-    for (int k = 0; k < 4; k++)
-        vstore(lane + k * VL, best[k]);
-    real value = lane[scan(sign, 4 * VL, lane, 1)];
+    for (int k = 1; k < 4; k++)
+        best[0] = sign > 0 ? vmax(best[0], best[k]) : vmin(best[0], best[k]);
+    for (int half = VL / 2; half > 0; half /= 2) {
+        vec other = vpermute2(best[0], best[0], viota() + half);
+        best[0] = sign > 0 ? vmax(best[0], other) : vmin(best[0], other);
+    }
+    real value = best[0][0];
     vec wanted = vsplat(value);
     for (i = 0; i + VL <= n; i += VL) {
         vec v = vload(x + i);
@@ -103,8 +106,10 @@ static void piece_chunk(const void *task, int64_t chunk, int worker)
     t->index[chunk] = first + find(t->sign, min_i64(t->piece, t->n - first), t->x + first);
 }
 
-/* Columns first <= c < first + count of one outer index, row by row; the row numbers fit a real_int. */
-ALWAYS_INLINE void search_columns(int sign, const struct arg_task *t, int64_t o, int64_t first, int64_t count)
+/* Columns first <= c < first + count of one outer index, row by row; the row numbers fit a
+ * real_int. */
+ALWAYS_INLINE void search_columns(int sign, const struct arg_task *t, int64_t o, int64_t first,
+                                  int64_t count)
 {
     const real *x = t->x + o * t->n * t->inner + first;
     vec best[COLUMNS / VL];
@@ -130,7 +135,8 @@ static void column_chunk(const void *task, int64_t chunk, int worker)
     int64_t count = min_i64(COLUMNS, t->inner - first);
     if (t->n > INT32_MAX) {
         for (int64_t c = 0; c < count; c++)
-            t->index[o * t->inner + first + c] = scan(t->sign, t->n, t->x + o * t->n * t->inner + first + c, t->inner);
+            t->index[o * t->inner + first + c] =
+                scan(t->sign, t->n, t->x + o * t->n * t->inner + first + c, t->inner);
     } else if (t->sign > 0) {
         search_columns(1, t, o, first, count);
     } else {
@@ -152,9 +158,15 @@ static void search_long_row(struct arg_task *t, double work, int64_t *index)
     *index = places[best];
 }
 
-void KERNEL(argreduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x, int64_t *index)
+void KERNEL(argreduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x,
+                       int64_t *index)
 {
-    struct arg_task t = {.outer = outer, .n = n, .inner = inner, .sign = op == PYDL_MAX ? 1 : -1, .x = x, .index = index};
+    struct arg_task t = {.outer = outer,
+                         .n = n,
+                         .inner = inner,
+                         .sign = op == PYDL_MAX ? 1 : -1,
+                         .x = x,
+                         .index = index};
     double work = (double)outer * (double)n * (double)inner * PYDL_WORK_BYTE * sizeof(real);
     t.chunk_rows = max_i64(1, CHUNK / n);
     if (inner != 1)

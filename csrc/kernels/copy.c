@@ -10,18 +10,18 @@
 #include "../vec.h"
 
 enum {
-    CHUNK = 1 << 14,                /* elements a thread takes at once: 2 arrays of 64 or 128 KB pass through L2 */
-    SIDE = 128,                     /* side of a transposed chunk: 2 * SIDE pages stay within the TLB */
-    BLOCK = 16,                     /* a transposed block reads and writes whole cache lines of floats */
-    QUAD = 16 / (int)sizeof(real),  /* side of the square transposed in registers of 16 bytes */
-    SHORT_RUN = 64 * VL,            /* reals; longer runs are worth a call of memcpy */
+    CHUNK = 1 << 14, /* elements a thread takes at once: 2 arrays of 64 or 128 KB pass through L2 */
+    SIDE = 128,      /* side of a transposed chunk: 2 * SIDE pages stay within the TLB */
+    BLOCK = 16,      /* a transposed block reads and writes whole cache lines of floats */
+    QUAD = 16 / (int)sizeof(real), /* side of the square transposed in registers of 16 bytes */
+    SHORT_RUN = 64 * VL,           /* reals; longer runs are worth a call of memcpy */
 };
 
 typedef int32_t quad32 __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int64_t quad64 __attribute__((vector_size(16), aligned(8), may_alias));
 
-/* `planes` of m x n elements over the outer dimensions, with steps of j < m and i < n. i steps least in y. A chunk is
- * `chunk_planes` planes, or one of m_pieces x n_pieces parts of a plane. */
+/* `planes` of m x n elements over the outer dimensions, with steps of j < m and i < n. i steps
+ * least in y. A chunk is `chunk_planes` planes, or one of m_pieces x n_pieces parts of a plane. */
 struct copy_task {
     int64_t outer, planes, chunk_planes, m, n, m_piece, n_piece, m_pieces, n_pieces;
     int64_t x_j, x_i, y_j, y_i;
@@ -40,7 +40,8 @@ static void copy_run(int64_t n, const real *restrict x, real *restrict y)
         vstore_upto(y + i, vload_upto(x + i, n - i), n - i);
 }
 
-static void copy_elements(int64_t m, int64_t n, const real *x, int64_t x_j, int64_t x_i, real *y, int64_t y_j, int64_t y_i)
+static void copy_elements(int64_t m, int64_t n, const real *x, int64_t x_j, int64_t x_i, real *y,
+                          int64_t y_j, int64_t y_i)
 {
     for (int64_t j = 0; j < m; j++)
         for (int64_t i = 0; i < n; i++)
@@ -53,8 +54,10 @@ ALWAYS_INLINE void transpose_quad(const real *x, int64_t x_i, real *y, int64_t y
     if (sizeof(real) == 4) {
         quad32 a = *(const quad32 *)x, b = *(const quad32 *)(x + x_i);
         quad32 c = *(const quad32 *)(x + 2 * x_i), d = *(const quad32 *)(x + 3 * x_i);
-        quad32 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
-        quad32 AB = __builtin_shufflevector(a, b, 2, 6, 3, 7), CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        quad32 ab = __builtin_shufflevector(a, b, 0, 4, 1, 5),
+               cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        quad32 AB = __builtin_shufflevector(a, b, 2, 6, 3, 7),
+               CD = __builtin_shufflevector(c, d, 2, 6, 3, 7);
         *(quad32 *)y = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
         *(quad32 *)(y + y_j) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
         *(quad32 *)(y + 2 * y_j) = __builtin_shufflevector(AB, CD, 0, 1, 4, 5);
@@ -66,7 +69,8 @@ ALWAYS_INLINE void transpose_quad(const real *x, int64_t x_i, real *y, int64_t y
     }
 }
 
-/* y[j * y_j + i] = x[i * x_i + j]. The last squares of a side that is no multiple of QUAD overlap their neighbours. */
+/* y[j * y_j + i] = x[i * x_i + j]. The last squares of a side that is no multiple of QUAD overlap
+ * their neighbours. */
 static void transpose(int64_t m, int64_t n, const real *x, int64_t x_i, real *y, int64_t y_j)
 {
     if (n < QUAD || m < QUAD) {
@@ -98,7 +102,8 @@ static void copy_plane(const struct copy_task *t, int64_t m, int64_t n, const re
     } else {
         for (int64_t j = 0; j < m; j += BLOCK)
             for (int64_t i = 0; i < n; i += BLOCK)
-                copy_elements(min_i64(BLOCK, m - j), min_i64(BLOCK, n - i), x + j * t->x_j + i * t->x_i, t->x_j, t->x_i,
+                copy_elements(min_i64(BLOCK, m - j), min_i64(BLOCK, n - i),
+                              x + j * t->x_j + i * t->x_i, t->x_j, t->x_i,
                               y + j * t->y_j + i * t->y_i, t->y_j, t->y_i);
     }
 }
@@ -110,7 +115,8 @@ static void copy_chunk(const void *task, int64_t chunk, int worker)
     int64_t pieces = t->m_pieces * t->n_pieces, piece = chunk % pieces;
     int64_t j = piece / t->n_pieces * t->m_piece, i = piece % t->n_pieces * t->n_piece;
     int64_t m = min_i64(t->m_piece, t->m - j), n = min_i64(t->n_piece, t->n - i);
-    int64_t plane = chunk / pieces * t->chunk_planes, last = min_i64(t->planes, plane + t->chunk_planes);
+    int64_t plane = chunk / pieces * t->chunk_planes,
+            last = min_i64(t->planes, plane + t->chunk_planes);
     for (; plane < last; plane++) {
         const real *x = t->x + j * t->x_j + i * t->x_i;
         real *y = t->y + j * t->y_j + i * t->y_i;
@@ -134,8 +140,9 @@ static void swap_dims(struct copy_task *t, int64_t a, int64_t b)
     }
 }
 
-/* Dimensions of g without those of size 1, walked so that y's steps are positive and fall from first to last, and merged where
- * both arrays step evenly through two of them. Returns the number of elements. */
+/* Dimensions of g without those of size 1, walked so that y's steps are positive and fall from
+ * first to last, and merged where both arrays step evenly through two of them. Returns the number
+ * of elements. */
 static int64_t normalise(const struct pydl_copy *g, struct copy_task *t)
 {
     int64_t total = 1, dims = 0;
@@ -159,7 +166,8 @@ static int64_t normalise(const struct pydl_copy *g, struct copy_task *t)
     int64_t last = 0;
     for (int64_t d = 1; d < dims; d++) {
         int64_t size = t->shape[d];
-        if (t->x_stride[last] == size * t->x_stride[d] && t->y_stride[last] == size * t->y_stride[d])
+        if (t->x_stride[last] == size * t->x_stride[d] &&
+            t->y_stride[last] == size * t->y_stride[d])
             size *= t->shape[last];
         else
             last++;
@@ -171,8 +179,8 @@ static int64_t normalise(const struct pydl_copy *g, struct copy_task *t)
     return total;
 }
 
-/* Takes the two inner dimensions out of the list: i, the last, and j, the one that steps least in x if that is less than i's, so
- * that a block of both has whole cache lines on either side. */
+/* Takes the two inner dimensions out of the list: i, the last, and j, the one that steps least in x
+ * if that is less than i's, so that a block of both has whole cache lines on either side. */
 static void choose_plane(struct copy_task *t)
 {
     t->m = t->n = t->x_j = t->x_i = t->y_j = t->y_i = 1;

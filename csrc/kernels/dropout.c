@@ -1,4 +1,5 @@
-/* Dropout: each element's fate is a hash of the seed and its number, so that no state is carried along. */
+/* Dropout: each element's fate is a hash of the seed and its number, so that no state is carried
+ * along. */
 #include <string.h>
 
 #include "../isa.h"
@@ -52,7 +53,8 @@ static void forward_chunk(const void *task, int64_t chunk, int worker)
     const struct dropout_task *t = task;
     (void)worker;
     int64_t first = chunk * CHUNK, last = min_i64(t->n, first + CHUNK);
-    /* a chunk does not cross a multiple of 2^32: the upper half of its elements' numbers goes into the key */
+    /* a chunk does not cross a multiple of 2^32: the upper half of its elements' numbers goes into
+     * the key */
     uint64_t key = mix64(mix64(t->seed) + ((uint64_t)first >> 32) * 0x9e3779b97f4a7c15u);
     int32_t drop_below = (int32_t)(t->p * 0x1p30);
     vec scale = vscale_of(t);
@@ -85,17 +87,21 @@ static void backward_chunk(const void *task, int64_t chunk, int worker)
         return;
     uint8_t bytes[VL] = {0};
     memcpy(bytes, t->kept + i, (size_t)(last - i));
-    vstore_n(t->y + i, vload_n(t->x + i, last - i) * (vec)(-vload_bytes(bytes) & (mask)scale), last - i);
+    vstore_n(t->y + i, vload_n(t->x + i, last - i) * (vec)(-vload_bytes(bytes) & (mask)scale),
+             last - i);
 }
 
-void KERNEL(dropout_forward)(int64_t n, double p, uint64_t seed, const real *x, real *y, uint8_t *mask)
+void KERNEL(dropout_forward)(int64_t n, double p, uint64_t seed, const real *x, real *y,
+                             uint8_t *mask)
 {
     struct dropout_task task = {.n = n, .p = p, .seed = seed, .x = x, .y = y, .mask = mask};
-    parallel_for(ceil_div(n, CHUNK), (double)n * (2 * PYDL_WORK_BYTE * sizeof(real) + 30), forward_chunk, &task);
+    parallel_for(ceil_div(n, CHUNK), (double)n * (2 * PYDL_WORK_BYTE * sizeof(real) + 30),
+                 forward_chunk, &task);
 }
 
 void KERNEL(dropout_backward)(int64_t n, double p, const uint8_t *mask, const real *dy, real *dx)
 {
     struct dropout_task task = {.n = n, .p = p, .x = dy, .y = dx, .kept = mask};
-    parallel_for(ceil_div(n, CHUNK), (double)n * (2 * PYDL_WORK_BYTE * sizeof(real) + 10), backward_chunk, &task);
+    parallel_for(ceil_div(n, CHUNK), (double)n * (2 * PYDL_WORK_BYTE * sizeof(real) + 10),
+                 backward_chunk, &task);
 }

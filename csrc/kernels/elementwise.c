@@ -10,11 +10,11 @@
 
 enum {
     CHUNK = 1 << 14, /* elements a thread takes at once: 3 arrays of 64 or 128 KB pass through L2 */
-    PATTERN = 512,   /* elements of a short row repeated, and of a gathered piece: 2 or 4 KB on the stack */
+    PATTERN = 512,   /* elements of a repeated short row or a gathered piece: 2 or 4 KB of stack */
 };
 
-/* The merged problem: `rows` rows of n elements, the rows numbered over the outer dimensions. A chunk is `chunk_rows` rows, or
- * one of `pieces` parts of a row. */
+/* The merged problem: `rows` rows of n elements, the rows numbered over the outer dimensions. A
+ * chunk is `chunk_rows` rows, or one of `pieces` parts of a row. */
 struct binary_task {
     int64_t op, ndim, rows, n, chunk_rows, pieces;
     int64_t shape[PYDL_MAX_DIMS], a_stride[PYDL_MAX_DIMS], b_stride[PYDL_MAX_DIMS];
@@ -25,19 +25,27 @@ struct binary_task {
 ALWAYS_INLINE vec binary_value(enum pydl_binary op, vec a, vec b)
 {
     switch (op) {
-    case PYDL_ADD: return a + b;
-    case PYDL_SUB: return a - b;
-    case PYDL_MUL: return a * b;
-    case PYDL_DIV: return a / b;
-    case PYDL_POW: return vpow(a, b);
-    case PYDL_MAXIMUM: return vmax(a, b);
-    case PYDL_MINIMUM: return vmin(a, b);
+    case PYDL_ADD:
+        return a + b;
+    case PYDL_SUB:
+        return a - b;
+    case PYDL_MUL:
+        return a * b;
+    case PYDL_DIV:
+        return a / b;
+    case PYDL_POW:
+        return vpow(a, b);
+    case PYDL_MAXIMUM:
+        return vmax(a, b);
+    case PYDL_MINIMUM:
+        return vmin(a, b);
     }
     return a;
 }
 
 /* A stride of 0 or 1 is a constant wherever this is inlined. */
-ALWAYS_INLINE void run_row(enum pydl_binary op, int64_t n, const real *a, int a_stride, const real *b, int b_stride, real *y)
+ALWAYS_INLINE void run_row(enum pydl_binary op, int64_t n, const real *a, int a_stride,
+                           const real *b, int b_stride, real *y)
 {
     vec va = vsplat(a[0]), vb = vsplat(b[0]);
     int64_t i = 0;
@@ -64,8 +72,8 @@ static void gather(int64_t n, const real *x, int64_t stride, real *y)
 }
 
 /* Other strides than 0 and 1: piece by piece through copies without gaps. */
-ALWAYS_INLINE void run_strided_row(enum pydl_binary op, int64_t n, const real *a, int64_t a_stride, const real *b,
-                                   int64_t b_stride, real *y)
+ALWAYS_INLINE void run_strided_row(enum pydl_binary op, int64_t n, const real *a, int64_t a_stride,
+                                   const real *b, int64_t b_stride, real *y)
 {
     real a_copy[PATTERN], b_copy[PATTERN];
     for (int64_t i = 0; i < n; i += PATTERN) {
@@ -77,8 +85,8 @@ ALWAYS_INLINE void run_strided_row(enum pydl_binary op, int64_t n, const real *a
 }
 
 /* Elements first <= i < last of the rows first_row <= row < last_row. */
-ALWAYS_INLINE void run_rows(enum pydl_binary op, const struct binary_task *t, int64_t first_row, int64_t last_row,
-                            int64_t first, int64_t last)
+ALWAYS_INLINE void run_rows(enum pydl_binary op, const struct binary_task *t, int64_t first_row,
+                            int64_t last_row, int64_t first, int64_t last)
 {
     const int64_t outer = t->ndim - 1, a_step = t->a_stride[outer], b_step = t->b_stride[outer];
     const real *a = t->a + first * a_step, *b = t->b + first * b_step;
@@ -115,7 +123,8 @@ static void binary_chunk(const void *task, int64_t chunk, int worker)
 {
     const struct binary_task *t = task;
     (void)worker;
-    int64_t row = chunk * t->chunk_rows, last_row = min_i64(t->rows, row + t->chunk_rows), i = 0, n = t->n;
+    int64_t row = chunk * t->chunk_rows, last_row = min_i64(t->rows, row + t->chunk_rows), i = 0,
+            n = t->n;
     if (t->pieces > 1) {
         row = chunk / t->pieces;
         last_row = row + 1;
@@ -123,18 +132,25 @@ static void binary_chunk(const void *task, int64_t chunk, int worker)
         n = min_i64(n, i + CHUNK);
     }
     switch (t->op) {
-    case PYDL_ADD: return run_rows(PYDL_ADD, t, row, last_row, i, n);
-    case PYDL_SUB: return run_rows(PYDL_SUB, t, row, last_row, i, n);
-    case PYDL_MUL: return run_rows(PYDL_MUL, t, row, last_row, i, n);
-    case PYDL_DIV: return run_rows(PYDL_DIV, t, row, last_row, i, n);
-    case PYDL_POW: return run_rows(PYDL_POW, t, row, last_row, i, n);
-    case PYDL_MAXIMUM: return run_rows(PYDL_MAXIMUM, t, row, last_row, i, n);
-    case PYDL_MINIMUM: return run_rows(PYDL_MINIMUM, t, row, last_row, i, n);
+    case PYDL_ADD:
+        return run_rows(PYDL_ADD, t, row, last_row, i, n);
+    case PYDL_SUB:
+        return run_rows(PYDL_SUB, t, row, last_row, i, n);
+    case PYDL_MUL:
+        return run_rows(PYDL_MUL, t, row, last_row, i, n);
+    case PYDL_DIV:
+        return run_rows(PYDL_DIV, t, row, last_row, i, n);
+    case PYDL_POW:
+        return run_rows(PYDL_POW, t, row, last_row, i, n);
+    case PYDL_MAXIMUM:
+        return run_rows(PYDL_MAXIMUM, t, row, last_row, i, n);
+    case PYDL_MINIMUM:
+        return run_rows(PYDL_MINIMUM, t, row, last_row, i, n);
     }
 }
 
-/* Copies g without dimensions of size 1, neighbours merged where both operands step evenly through them. Returns the number
- * of elements. */
+/* Copies g without dimensions of size 1, neighbours merged where both operands step evenly through
+ * them. Returns the number of elements. */
 static int64_t merge(const struct pydl_broadcast *g, struct binary_task *t)
 {
     int64_t d = -1, total = 1;
@@ -171,8 +187,9 @@ static void run_parallel(struct binary_task *t, int64_t total)
     parallel_for(chunks, (double)total * work, binary_chunk, t);
 }
 
-/* Short rows that all meet the same short operand, as images of few channels meet a bias: repeats that operand until it makes rows
- * of many vectors. The rows left over are a second, small problem. */
+/* Short rows that all meet the same short operand, as images of few channels meet a bias: repeats
+ * that operand until it makes rows of many vectors. The rows left over are a second, small problem.
+ */
 static void run_repeated(struct binary_task *t, int repeat_a)
 {
     real pattern[PATTERN];
@@ -198,7 +215,8 @@ static void run_repeated(struct binary_task *t, int repeat_a)
     run_parallel(t, left * n);
 }
 
-void KERNEL(binary)(int64_t op, const struct pydl_broadcast *g, const real *a, const real *b, real *y)
+void KERNEL(binary)(int64_t op, const struct pydl_broadcast *g, const real *a, const real *b,
+                    real *y)
 {
     struct binary_task t;
     t.op = op;
@@ -231,7 +249,8 @@ static void select_chunk(const void *task, int64_t chunk, int worker)
     int64_t last = min_i64(t->n, (chunk + 1) * CHUNK);
     for (int64_t i = chunk * CHUNK; i < last; i += VL) {
         int64_t lanes = last - i;
-        vec a = vload_upto(t->a + i, lanes), b = vload_upto(t->b + i, lanes), dy = vload_upto(t->dy + i, lanes);
+        vec a = vload_upto(t->a + i, lanes), b = vload_upto(t->b + i, lanes),
+            dy = vload_upto(t->dy + i, lanes);
         mask first = (t->op == PYDL_MAXIMUM ? a > b : a < b) | (a != a);
         vec half = (vec)((mask)(dy * vconst(0.5)) & (a == b));
         vstore_upto(t->da + i, (vec)(((mask)dy & first) | (mask)half), lanes);
@@ -239,8 +258,10 @@ static void select_chunk(const void *task, int64_t chunk, int worker)
     }
 }
 
-void KERNEL(select_backward)(int64_t op, int64_t n, const real *dy, const real *a, const real *b, real *da, real *db)
+void KERNEL(select_backward)(int64_t op, int64_t n, const real *dy, const real *a, const real *b,
+                             real *da, real *db)
 {
     struct select_task task = {op, n, dy, a, b, da, db};
-    parallel_for(ceil_div(n, CHUNK), (double)n * 5 * PYDL_WORK_BYTE * sizeof(real), select_chunk, &task);
+    parallel_for(ceil_div(n, CHUNK), (double)n * 5 * PYDL_WORK_BYTE * sizeof(real), select_chunk,
+                 &task);
 }

@@ -1,7 +1,9 @@
-/* Matrix product. Every element of C is the sum over fixed groups of k (they follow from K alone), each group one chain
- * of FMAs in ascending order, the groups added in order; how C is cut into blocks, tiles and threads does not show in the
- * bits. Only products with few columns, or with few rows of A and B transposed, are dot products instead (gemm_dot.h);
- * the latter is the one choice that depends on M. */
+/* Matrix product. Every element of C is the sum over fixed groups of k (they follow from K alone),
+ * each group one chain of FMAs in ascending order, the groups added in order: how C is cut into
+ * blocks, tiles and threads does not show in the bits. Products with at most FEW_COLUMNS columns
+ * and a long K, and A B^T with at most FEW_ROWS rows, are dot products instead (gemm_dot.h). That
+ * second rule is the only one that looks at M: elsewhere a row of C has the same bits whatever the
+ * other rows are. */
 #include "isa.h"
 #include "pydl.h"
 #include "kernels.h"
@@ -13,17 +15,21 @@
 #include "gemm_tile.h"
 
 enum {
-    AHEAD = 8,         /* steps of k by which B is brought into L1 where it is not packed */
-    FAR = (4 << 20) / (int)sizeof(real), /* more than L2 holds */
-    PANEL = NV * VL,          /* columns of a register tile */
-    GROUP = 384,              /* most k in a group: a packed panel of B takes 48 KB with AVX-512, 24 with AVX2: about L1 */
-    BLOCK_BYTES = PYDL_VECTOR_BYTES == 64 ? 768 << 10 : 192 << 10, /* of A: part of an L2 of 1 MB, or 256 KB */
+    PANEL = NV * VL, /* columns of a register tile */
+    /* most k in a group: a packed panel of B takes 48 KB with AVX-512, 24 with AVX2, about L1 */
+    GROUP = 384,
+    /* of A for one pass over the panels: most of an L2 of 1 MB, as comes with AVX-512, or of 256 KB
+     */
+    BLOCK_BYTES = PYDL_VECTOR_BYTES == 64 ? 768 << 10 : 192 << 10,
     BLOCK_TILES = BLOCK_BYTES / (GROUP * GEMM_A_STEP * (int)sizeof(real)),
     PAGE = 4096,
-    FEW_ROWS = 12,      /* up to here A B^T is done as dot products: packing B would cost more than it gains */
-    DOT_DEPTH = 8 * VL, /* least K for which dot products beat empty lanes */
+    AHEAD = 8,                           /* steps of k by which unpacked B is brought into L1 */
+    FAR = (4 << 20) / (int)sizeof(real), /* reals that no L2 holds */
+    FEW_ROWS = 12,         /* up to here A B^T is done as dot products: packing B would not pay */
+    FEW_COLUMNS = 12,      /* and so is A B where that would leave a quarter of the lanes empty */
+    DOT_DEPTH = 8 * VL,    /* least K for which dot products beat empty lanes */
     VECTOR_COLUMNS = 2048, /* of one row of C, kept in L1 */
-    VECTOR_ROWS = 8,      /* of B per pass over them */
+    VECTOR_ROWS = 8,       /* of B per pass over them */
 };
 
 enum gemm_path { PATH_BLOCKS, PATH_DOT, PATH_VECTOR };
@@ -31,12 +37,14 @@ enum gemm_path { PATH_BLOCKS, PATH_DOT, PATH_VECTOR };
 struct gemm_task {
     struct pydl_gemm g;
     const real *a, *b, *bias;
-    real *c, *workspace, *b_shared; /* the packed group of k of B that all row blocks read, or NULL */
+    real *c, *workspace,
+        *b_shared; /* the packed group of k of B that all row blocks read, or NULL */
     enum gemm_path path;
     int pack_a, pack_b;
-    int64_t rows, row_blocks, column_blocks; /* rows first <= m < last of each matrix are cut into blocks */
-    int64_t first_group, last_group;         /* the groups of k to do now */
-    int64_t worker_reals, shared_reals;      /* of the workspace: for each worker, for b_shared */
+    int64_t rows, row_blocks,
+        column_blocks;               /* rows first <= m < last of each matrix are cut into blocks */
+    int64_t first_group, last_group; /* the groups of k to do now */
+    int64_t worker_reals, shared_reals; /* of the workspace: for each worker, for b_shared */
 };
 
 static int64_t group_count(int64_t K)
@@ -44,62 +52,9 @@ static int64_t group_count(int64_t K)
     return max_i64(1, ceil_div(K, GROUP));
 }
 
-typedef void tile_function(const struct gemm_panel *p, const real *a, real *c, int rows);
-
-static void tile_1_rows(const struct gemm_panel *p, const real *a, real *c, int rows)
-{
-    gemm_pick(p, a, c, rows, 1, 0);
-}
-
-static void tile_1_by_k(const struct gemm_panel *p, const real *a, real *c, int rows)
-{
-    gemm_pick(p, a, c, rows, 1, 1);
-}
-
-static void tile_2_rows(const struct gemm_panel *p, const real *a, real *c, int rows)
-{
-    gemm_pick(p, a, c, rows, 2, 0);
-}
-
-static void tile_2_by_k(const struct gemm_panel *p, const real *a, real *c, int rows)
-{
-    gemm_pick(p, a, c, rows, 2, 1);
-}
-
-static void tile_3_rows(const struct gemm_panel *p, const real *a, real *c, int rows)
-{
-    if (NV >= 3)
-        gemm_pick(p, a, c, rows, NV, 0);
-}
-
-static void tile_3_by_k(const struct gemm_panel *p, const real *a, real *c, int rows)
-{
-    if (NV >= 3)
-        gemm_pick(p, a, c, rows, NV, 1);
-}
-
-static tile_function *pick_tile(int64_t columns, int64_t a_by_k)
-{
-    int64_t vectors = ceil_div(columns, VL);
-    if (vectors == 1)
-        return a_by_k ? tile_1_by_k : tile_1_rows;
-    if (vectors == 2)
-        return a_by_k ? tile_2_by_k : tile_2_rows;
-    return a_by_k ? tile_3_by_k : tile_3_rows;
-}
-
-/* Brings n reals of each of the rows first <= i < last near. */
-static void prefetch_rows(const real *from, int64_t ld, int64_t n, int64_t first, int64_t last)
-{
-    enum { LINE = 64 / (int)sizeof(real) };
-    for (int64_t i = first; i < last; i++)
-        for (int64_t l = 0; l < n; l += LINE)
-            __builtin_prefetch(from + i * ld + l, 0, 2);
-}
-
 /* Packs rows i0 <= i < i1 of A for one group of k, tile by tile. */
-static void pack_a_block(const struct pydl_gemm *g, const real *a, int64_t i0, int64_t i1, int64_t k, int64_t depth,
-                         real *to)
+static void pack_a_block(const struct pydl_gemm *g, const real *a, int64_t i0, int64_t i1,
+                         int64_t k, int64_t depth, real *to)
 {
     int64_t tiles = ceil_div(i1 - i0, MR), size = (i1 - i0) / tiles, larger = (i1 - i0) % tiles;
     for (int64_t t = 0; t < tiles; t++) {
@@ -113,13 +68,16 @@ static void pack_a_block(const struct pydl_gemm *g, const real *a, int64_t i0, i
     }
 }
 
-/* The tiles of n rows in one panel of columns. While the first one runs, it brings `next`, the panel of B after this one,
- * near, in step with its own k; of a transposed B the tiles share that work. */
-static void run_panel(const struct gemm_task *t, struct gemm_panel *p, int64_t n, const real *next, real *c)
+/* The tiles of n rows in one panel of columns. While the first one runs, it brings `next`, the
+ * panel of B after this one, near, in step with its own k; of a transposed B the tiles share that
+ * work. */
+static void run_panel(const struct gemm_task *t, struct gemm_panel *p, int64_t n, const real *next,
+                      real *c)
 {
     const struct pydl_gemm *g = &t->g;
-    tile_function *tile = pick_tile(p->columns, p->a_by_k);
-    const int64_t a_row = g->trans_a ? 1 : g->lda, tiles = ceil_div(n, MR), size = n / tiles, larger = n % tiles;
+    gemm_tile_function *tile = gemm_pick(p->columns, p->a_by_k);
+    const int64_t a_row = g->trans_a ? 1 : g->lda, tiles = ceil_div(n, MR), size = n / tiles,
+                  larger = n % tiles;
     const int turned = g->trans_b && !t->b_shared;
     const real *a = p->a;
     p->ahead = p->b + AHEAD * p->b_step;
@@ -131,7 +89,8 @@ static void run_panel(const struct gemm_task *t, struct gemm_panel *p, int64_t n
     for (int64_t i = 0; i < tiles; i++) {
         const int64_t rows = size + (i < larger);
         if (next && turned)
-            prefetch_rows(next, g->ldb, p->depth, p->columns * i / tiles, p->columns * (i + 1) / tiles);
+            prefetch_rows(next, g->ldb, p->depth, p->columns * i / tiles,
+                          p->columns * (i + 1) / tiles);
         tile(p, a, c, (int)rows);
         a += t->pack_a ? p->depth * GEMM_A_STEP : rows * a_row;
         c += rows * g->ldc;
@@ -140,7 +99,8 @@ static void run_panel(const struct gemm_task *t, struct gemm_panel *p, int64_t n
     }
 }
 
-static void pack_b(const struct pydl_gemm *g, const real *b, int64_t k, int64_t depth, int64_t j, int64_t columns, real *to)
+static void pack_b(const struct pydl_gemm *g, const real *b, int64_t k, int64_t depth, int64_t j,
+                   int64_t columns, real *to)
 {
     if (g->trans_b)
         pack_turned(b + j * g->ldb + k, g->ldb, columns, depth, PANEL, to);
@@ -148,10 +108,10 @@ static void pack_b(const struct pydl_gemm *g, const real *b, int64_t k, int64_t 
         pack_straight(b + k * g->ldb + j, g->ldb, columns, depth, PANEL, to);
 }
 
-/* Points the panel at columns j, j + 1, ... of B for its group of k, through a packed copy if that pays, and gives what
- * is worth fetching meanwhile: the panel after it. */
-static const real *prepare_b(const struct gemm_task *t, struct gemm_panel *p, const real *b, int64_t k, int64_t j, int64_t j0,
-                             int64_t j1, real *packed)
+/* Points the panel at columns j, j + 1, ... of B for its group of k, through a packed copy if that
+ * pays, and gives what is worth fetching meanwhile: the panel after it. */
+static const real *prepare_b(const struct gemm_task *t, struct gemm_panel *p, const real *b,
+                             int64_t k, int64_t j, int64_t j0, int64_t j1, real *packed)
 {
     const struct pydl_gemm *g = &t->g;
     p->b_step = PANEL;
@@ -176,13 +136,15 @@ static const real *prepare_b(const struct gemm_task *t, struct gemm_panel *p, co
 }
 
 /* Rows i0 <= i < i1 and columns j0 <= j < j1 of C by register tiles. */
-static void run_block(const struct gemm_task *t, const real *a, const real *b, real *c, int64_t i0, int64_t i1, int64_t j0,
-                      int64_t j1, real *a_packed)
+static void run_block(const struct gemm_task *t, const real *a, const real *b, real *c, int64_t i0,
+                      int64_t i1, int64_t j0, int64_t j1, real *a_packed)
 {
     real b_packed[GROUP * PANEL] __attribute__((aligned(64)));
     const struct pydl_gemm *g = &t->g;
     const int64_t groups = group_count(g->K);
-    struct gemm_panel p = {.ldc = g->ldc, .a_by_k = t->pack_a || g->trans_a, .a_step = t->pack_a ? GEMM_A_STEP : g->lda};
+    struct gemm_panel p = {.ldc = g->ldc,
+                           .a_by_k = t->pack_a || g->trans_a,
+                           .a_step = t->pack_a ? GEMM_A_STEP : g->lda};
     for (int64_t group = t->first_group; group < t->last_group; group++) {
         const int64_t k = g->K * group / groups;
         p.depth = g->K * (group + 1) / groups - k;
@@ -212,7 +174,8 @@ static void pack_shared_panel(const void *task, int64_t panel, int worker)
 }
 
 /* One row of C, B not transposed: B is read row by row, the sums of one group stay in L1. */
-static void run_vector(const struct gemm_task *t, const real *a, const real *b, real *c, int64_t j0, int64_t j1)
+static void run_vector(const struct gemm_task *t, const real *a, const real *b, real *c, int64_t j0,
+                       int64_t j1)
 {
     const struct pydl_gemm *g = &t->g;
     const int64_t groups = group_count(g->K), a_step = g->trans_a ? g->lda : 1;
@@ -247,7 +210,8 @@ static void run_vector(const struct gemm_task *t, const real *a, const real *b, 
         for (; k < k1; k++) {
             vec x = vsplat(a[k * a_step]);
             for (int64_t j = j0; j < j1; j += VL)
-                vstore(sum + j - j0, vload(sum + j - j0) + x * vload_n(b + k * g->ldb + j, min_i64(VL, j1 - j)));
+                vstore(sum + j - j0,
+                       vload(sum + j - j0) + x * vload_n(b + k * g->ldb + j, min_i64(VL, j1 - j)));
         }
         for (int64_t j = j0; j < j1; j += VL) {
             int64_t n = min_i64(VL, j1 - j);
@@ -263,11 +227,17 @@ static void run_vector(const struct gemm_task *t, const real *a, const real *b, 
     }
 }
 
-static void run_dot(const struct gemm_task *t, const real *a, const real *b, real *c, int64_t i0, int64_t i1, int64_t j0,
-                    int64_t j1, real *b_turned)
+static void run_dot(const struct gemm_task *t, const real *a, const real *b, real *c, int64_t i0,
+                    int64_t i1, int64_t j0, int64_t j1, real *b_turned)
 {
     const struct pydl_gemm *g = &t->g;
-    struct gemm_dot p = {.a = a, .lda = g->lda, .b = b, .ldb = g->ldb, .ldc = g->ldc, .depth = g->K, .bias = t->bias,
+    struct gemm_dot p = {.a = a,
+                         .lda = g->lda,
+                         .b = b,
+                         .ldb = g->ldb,
+                         .ldc = g->ldc,
+                         .depth = g->K,
+                         .bias = t->bias,
                          .relu = g->relu};
     if (!g->trans_b) {
         /* VL rows of the (K, N) matrix at a time become VL reals of each row of its transpose */
@@ -283,8 +253,10 @@ static void run_chunk(const void *task, int64_t chunk, int worker)
 {
     const struct gemm_task *t = task;
     const struct pydl_gemm *g = &t->g;
-    const int64_t column_block = chunk % t->column_blocks, row_block = chunk / t->column_blocks % t->row_blocks;
-    const int64_t matrix = chunk / t->column_blocks / t->row_blocks, unit = t->b_shared ? PANEL : VL;
+    const int64_t column_block = chunk % t->column_blocks,
+                  row_block = chunk / t->column_blocks % t->row_blocks;
+    const int64_t matrix = chunk / t->column_blocks / t->row_blocks,
+                  unit = t->b_shared ? PANEL : VL;
     const int64_t units = ceil_div(g->N, unit);
     const int64_t i0 = g->first + t->rows * row_block / t->row_blocks;
     const int64_t i1 = g->first + t->rows * (row_block + 1) / t->row_blocks;
@@ -293,44 +265,54 @@ static void run_chunk(const void *task, int64_t chunk, int worker)
     const real *a = t->a + matrix * g->a_batch, *b = t->b + matrix * g->b_batch;
     real *c = t->c + matrix * g->c_batch, *own = t->workspace + worker * t->worker_reals;
     switch (t->path) {
-    case PATH_BLOCKS: run_block(t, a, b, c, i0, i1, j0, j1, own); break;
-    case PATH_DOT: run_dot(t, a, b, c, i0, i1, j0, j1, own); break;
-    case PATH_VECTOR: run_vector(t, a, b, c, j0, j1); break;
+    case PATH_BLOCKS:
+        run_block(t, a, b, c, i0, i1, j0, j1, own);
+        break;
+    case PATH_DOT:
+        run_dot(t, a, b, c, i0, i1, j0, j1, own);
+        break;
+    case PATH_VECTOR:
+        run_vector(t, a, b, c, j0, j1);
+        break;
     }
 }
 
-/* Steps that put all rows (or all k) of a column of a cache on few sets, the multiples of a page or nearly so. */
+/* Steps that put all rows (or all k) of a column of a cache on few sets, the multiples of a page or
+ * nearly so. */
 static int collides(int64_t ld)
 {
     int64_t rest = ld * (int64_t)sizeof(real) % PAGE;
     return rest < 64 || rest > PAGE - 64;
 }
 
-/* Unpacked, A comes through many short streams: fine while it lies in a near cache and its rows on different sets. */
+/* Unpacked, A comes through many short streams: fine while it lies in a near cache and its rows on
+ * different sets. */
 static int pays_to_pack_a(const struct pydl_gemm *g)
 {
     const int64_t panels = ceil_div(g->N, PANEL);
     if (g->trans_a)
-        return panels > 2 && g->lda * (int64_t)sizeof(real) > 512;
+        return (panels > 4 && g->lda * (int64_t)sizeof(real) > 512) ||
+               (panels > 1 && collides(g->lda));
     return panels > 2 && collides(g->lda);
 }
 
 static enum gemm_path choose_path(const struct pydl_gemm *g)
 {
     int64_t lanes = ceil_div(g->N, VL) * VL;
-    int narrow = g->N <= 12 && 4 * g->N <= 3 * lanes && g->K >= DOT_DEPTH;
+    int narrow = g->N <= FEW_COLUMNS && 4 * g->N <= 3 * lanes && g->K >= DOT_DEPTH;
     if (!g->trans_a && (narrow || (g->trans_b && g->M <= FEW_ROWS)))
         return PATH_DOT;
     return g->M == 1 && !g->trans_b ? PATH_VECTOR : PATH_BLOCKS;
 }
 
-/* How many blocks each way so that `want` are there, with the least packing: each column block packs all of A anew,
- * each row block all of B. */
+/* How many blocks each way so that `want` are there, with the least packing: each column block
+ * packs all of A anew, each row block all of B. */
 static void cut(struct gemm_task *t, int64_t want)
 {
     const struct pydl_gemm *g = &t->g;
     const int64_t most_columns = t->path == PATH_DOT && !g->trans_b ? 1 : ceil_div(g->N, PANEL);
-    const int64_t most_rows = ceil_div(t->rows, t->path == PATH_DOT ? DOT_ROWS : MR), least_rows = t->row_blocks;
+    const int64_t most_rows = ceil_div(t->rows, t->path == PATH_DOT ? DOT_ROWS : MR),
+                  least_rows = t->row_blocks;
     const double cost_a = (double)t->rows * (t->pack_a ? g->trans_a ? 1 : 3 : 0);
     const double cost_b = (double)g->N * (t->pack_b ? g->trans_b ? 3 : 1 : 0);
     double best = -1;
@@ -375,9 +357,11 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
     else if (threads > 1)
         cut(t, ceil_div(work > 1e7 * (double)threads ? 4 * threads : threads, g->batch));
     t->worker_reals = 0;
-    t->shared_reals = t->pack_b && t->row_blocks > 1 && g->batch == 1 ? ceil_div(g->N, PANEL) * PANEL * GROUP : 0;
+    t->shared_reals =
+        t->pack_b && t->row_blocks > 1 && g->batch == 1 ? ceil_div(g->N, PANEL) * PANEL * GROUP : 0;
     if (t->pack_a)
-        t->worker_reals = (ceil_div(ceil_div(t->rows, t->row_blocks), MR) + 1) * GEMM_A_STEP * GROUP;
+        t->worker_reals =
+            (ceil_div(ceil_div(t->rows, t->row_blocks), MR) + 1) * GEMM_A_STEP * GROUP;
     if (t->path == PATH_DOT && !g->trans_b)
         t->worker_reals = ceil_div(g->K, VL) * VL * g->N + VL * VL;
     return work;
@@ -392,7 +376,8 @@ int64_t KERNEL(gemm_workspace)(const struct pydl_gemm *g)
     return (t.shared_reals + t.worker_reals * pydl_get_threads()) * (int64_t)sizeof(real);
 }
 
-void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const real *bias, real *c, void *workspace)
+void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const real *bias,
+                  real *c, void *workspace)
 {
     if (g->first >= g->last || g->N == 0 || g->batch == 0)
         return;

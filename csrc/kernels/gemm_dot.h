@@ -1,13 +1,16 @@
-/* C[i, j] as the dot product of row i of A and row j of B transposed, both contiguous: for few columns, where the
- * register tile would leave most lanes of its vectors empty, and for few rows, where packing B would not pay. An
- * element's bits depend on its two rows alone: VL chains of FMAs, then the lanes in the order of vsum. */
+/* C[i, j] as the dot product of row i of A and row j of B transposed, both contiguous: for few
+ * columns, where the register tile would leave most lanes of its vectors empty, and for few rows,
+ * where packing B would not pay. An element's bits depend on its two rows alone: VL chains of FMAs,
+ * then the lanes in the order of vsum. */
 #ifndef PYDL_GEMM_DOT_H
 #define PYDL_GEMM_DOT_H
 
 #include "vec.h"
 
 enum {
-    DOT_ROWS = MR * NV >= 24 ? 4 : 2, /* 4 x 5 sums, 5 of B, 1 of A in 32 registers; 2 x 5, 5, 1 in 16 */
+    DOT_ROWS = MR * NV >= 24
+        ? 4
+        : 2, /* 4 x 5 sums, 5 of B, 1 of A in 32 registers; 2 x 5, 5, 1 in 16 */
     DOT_COLUMNS = 5,
     DOT_BLOCK = 12, /* rows of A that stay near while B passes by */
     DOT_WIDE = 8, /* columns of a tile of one row: as many chains as hide the latency of the FMA */
@@ -20,7 +23,8 @@ struct gemm_dot {
     int64_t relu;
 };
 
-ALWAYS_INLINE void dot_tile(const struct gemm_dot *p, int64_t i0, int64_t j0, real *c, int rows, int columns)
+ALWAYS_INLINE void dot_tile(const struct gemm_dot *p, int64_t i0, int64_t j0, real *c, int rows,
+                            int columns)
 {
     enum { MOST = DOT_ROWS * DOT_COLUMNS > DOT_WIDE ? DOT_ROWS * DOT_COLUMNS : DOT_WIDE };
     const real *a = p->a + i0 * p->lda, *b = p->b + j0 * p->ldb;
@@ -75,14 +79,30 @@ ALWAYS_INLINE void dot_tile(const struct gemm_dot *p, int64_t i0, int64_t j0, re
 static void dot_row(const struct gemm_dot *p, int64_t i, int64_t j, real *c, int columns)
 {
     switch (columns) {
-    case 1: dot_tile(p, i, j, c, 1, 1); break;
-    case 2: dot_tile(p, i, j, c, 1, 2); break;
-    case 3: dot_tile(p, i, j, c, 1, 3); break;
-    case 4: dot_tile(p, i, j, c, 1, 4); break;
-    case 5: dot_tile(p, i, j, c, 1, 5); break;
-    case 6: dot_tile(p, i, j, c, 1, 6); break;
-    case 7: dot_tile(p, i, j, c, 1, 7); break;
-    case 8: dot_tile(p, i, j, c, 1, 8); break;
+    case 1:
+        dot_tile(p, i, j, c, 1, 1);
+        break;
+    case 2:
+        dot_tile(p, i, j, c, 1, 2);
+        break;
+    case 3:
+        dot_tile(p, i, j, c, 1, 3);
+        break;
+    case 4:
+        dot_tile(p, i, j, c, 1, 4);
+        break;
+    case 5:
+        dot_tile(p, i, j, c, 1, 5);
+        break;
+    case 6:
+        dot_tile(p, i, j, c, 1, 6);
+        break;
+    case 7:
+        dot_tile(p, i, j, c, 1, 7);
+        break;
+    case 8:
+        dot_tile(p, i, j, c, 1, 8);
+        break;
     }
 }
 
@@ -90,31 +110,53 @@ static void dot_row(const struct gemm_dot *p, int64_t i, int64_t j, real *c, int
 static void dot_rows(const struct gemm_dot *p, int64_t i, int64_t j, real *c, int columns)
 {
     switch (columns) {
-    case 1: dot_tile(p, i, j, c, DOT_ROWS, 1); break;
-    case 2: dot_tile(p, i, j, c, DOT_ROWS, 2); break;
-    case 3: dot_tile(p, i, j, c, DOT_ROWS, 3); break;
-    case 4: dot_tile(p, i, j, c, DOT_ROWS, 4); break;
-    case 5: dot_tile(p, i, j, c, DOT_ROWS, 5); break;
+    case 1:
+        dot_tile(p, i, j, c, DOT_ROWS, 1);
+        break;
+    case 2:
+        dot_tile(p, i, j, c, DOT_ROWS, 2);
+        break;
+    case 3:
+        dot_tile(p, i, j, c, DOT_ROWS, 3);
+        break;
+    case 4:
+        dot_tile(p, i, j, c, DOT_ROWS, 4);
+        break;
+    case 5:
+        dot_tile(p, i, j, c, DOT_ROWS, 5);
+        break;
     }
 }
 
 static void dot_two(const struct gemm_dot *p, int64_t i, int64_t j, real *c, int columns)
 {
     switch (columns) {
-    case 1: dot_tile(p, i, j, c, 2, 1); break;
-    case 2: dot_tile(p, i, j, c, 2, 2); break;
-    case 3: dot_tile(p, i, j, c, 2, 3); break;
-    case 4: dot_tile(p, i, j, c, 2, 4); break;
-    case 5: dot_tile(p, i, j, c, 2, 5); break;
+    case 1:
+        dot_tile(p, i, j, c, 2, 1);
+        break;
+    case 2:
+        dot_tile(p, i, j, c, 2, 2);
+        break;
+    case 3:
+        dot_tile(p, i, j, c, 2, 3);
+        break;
+    case 4:
+        dot_tile(p, i, j, c, 2, 4);
+        break;
+    case 5:
+        dot_tile(p, i, j, c, 2, 5);
+        break;
     }
 }
 
 /* Rows i0 <= i < i1 and columns j0 <= j < j1 of C. */
-static void dot_block(const struct gemm_dot *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1, real *c)
+static void dot_block(const struct gemm_dot *p, int64_t i0, int64_t i1, int64_t j0, int64_t j1,
+                      real *c)
 {
     const int64_t n = j1 - j0;
     for (; i0 < i1; i0 += DOT_BLOCK) {
-        const int64_t end = min_i64(i0 + DOT_BLOCK, i1), width = end - i0 > 1 ? DOT_COLUMNS : DOT_WIDE;
+        const int64_t end = min_i64(i0 + DOT_BLOCK, i1),
+                      width = end - i0 > 1 ? DOT_COLUMNS : DOT_WIDE;
         const int64_t parts = ceil_div(n, width);
         for (int64_t t = 0; t < parts; t++) {
             const int64_t j = j0 + n * t / parts, columns = j0 + n * (t + 1) / parts - j;

@@ -1,20 +1,23 @@
-/* The register tile: up to MR rows by NV vectors of C, summed over one group of k in one chain of FMAs per element. */
+/* The register tile: up to MR rows by NV vectors of C, summed over one group of k in one chain of
+ * FMAs per element. */
 #ifndef PYDL_GEMM_TILE_H
 #define PYDL_GEMM_TILE_H
 
 #include "vec.h"
 
 enum {
-    TILE_FAR = 100, /* steps of k that take as long as fetching C from L3: from there on that is started first */
+    TILE_FAR = 100, /* steps of k that take as long as fetching C from L3: from there on that is
+                       started first */
     TILE_BASES = (MR + 2) / 3,
     GEMM_A_STEP = (MR + VL - 1) / VL * VL, /* of packed A, from one k to the next */
 };
 
 /* What the tiles of one panel of columns have in common. */
 struct gemm_panel {
-    const real *a;   /* element (row, k) of A is at a[row * a_step + k], or at a[k * a_step + row] when a_by_k */
+    const real *a; /* element (row, k) of A is at a[row * a_step + k], or at a[k * a_step + row]
+                      when a_by_k */
     int64_t a_step, a_by_k;
-    const real *b;   /* vector j of row k of B is at b + k * b_step + j * VL */
+    const real *b; /* vector j of row k of B is at b + k * b_step + j * VL */
     int64_t b_step, depth;
     const real *ahead; /* row k of what is fetched meanwhile is at ahead + k * ahead_step */
     int64_t ahead_step;
@@ -23,8 +26,10 @@ struct gemm_panel {
     int accumulate, relu; /* add to what C holds; end with ReLU */
 };
 
-/* One row of a tile whose last vector is ragged, from memory: for the instruction sets without cheap masked stores. */
-static __attribute__((noinline)) void gemm_finish_row(const struct gemm_panel *p, const real *sum, real *c)
+/* One row of a tile whose last vector is ragged, from memory: for the instruction sets without
+ * cheap masked stores. */
+static __attribute__((noinline)) void gemm_finish_row(const struct gemm_panel *p, const real *sum,
+                                                      real *c)
 {
     for (int64_t j = 0; j < p->columns; j += VL) {
         int64_t n = min_i64(p->columns - j, VL);
@@ -40,7 +45,8 @@ static __attribute__((noinline)) void gemm_finish_row(const struct gemm_panel *p
 }
 
 /* C from the sums. `masked`: every vector of C is loaded and stored under a mask. */
-ALWAYS_INLINE void gemm_finish(const struct gemm_panel *p, vec *sum, real *c, int rows, int vectors, int masked)
+ALWAYS_INLINE void gemm_finish(const struct gemm_panel *p, vec *sum, real *c, int rows, int vectors,
+                               int masked)
 {
     int64_t n[NV];
 #pragma GCC unroll 4
@@ -81,17 +87,18 @@ ALWAYS_INLINE void gemm_finish(const struct gemm_panel *p, vec *sum, real *c, in
         }
 }
 
-/* A pointer whose origin the compiler no longer knows: it adds to it from step to step, where it would otherwise keep
- * one offset for each step and row, more than there are registers. */
+/* A pointer whose origin the compiler no longer knows: it adds to it from step to step, where it
+ * would otherwise keep one offset for each step and row, more than there are registers. */
 ALWAYS_INLINE const real *opaque(const real *p)
 {
     __asm__("" : "+r"(p));
     return p;
 }
 
-/* One step of k. Without a_by_k, row r of A is at a[r / 3] + r % 3 * a_step, which x86 addresses as it stands. */
-ALWAYS_INLINE void gemm_step(vec *sum, const real *const *a, int64_t a_step, const real *b, int rows, int vectors,
-                             int a_by_k)
+/* One step of k. Without a_by_k, row r of A is at a[r / 3] + r % 3 * a_step, which x86 addresses as
+ * it stands. */
+ALWAYS_INLINE void gemm_step(vec *sum, const real *const *a, int64_t a_step, const real *b,
+                             int rows, int vectors, int a_by_k)
 {
     vec v[NV];
 #pragma GCC unroll 4
@@ -106,10 +113,12 @@ ALWAYS_INLINE void gemm_step(vec *sum, const real *const *a, int64_t a_step, con
     }
 }
 
-ALWAYS_INLINE void gemm_tile(const struct gemm_panel *p, const real *a, real *c, int rows, int vectors, int a_by_k)
+ALWAYS_INLINE void gemm_tile(const struct gemm_panel *p, const real *a, real *c, int rows,
+                             int vectors, int a_by_k)
 {
     const int bases = a_by_k ? 1 : (rows + 2) / 3;
-    const int64_t b_step = p->b_step, ahead_step = p->ahead_step, a_step = p->a_step, a_k = a_by_k ? a_step : 1;
+    const int64_t b_step = p->b_step, ahead_step = p->ahead_step, a_step = p->a_step,
+                  a_k = a_by_k ? a_step : 1;
     const real *b = opaque(p->b), *ahead = opaque(p->ahead), *at[TILE_BASES];
     vec sum[MR * NV];
 #pragma GCC unroll 32
@@ -154,23 +163,105 @@ ALWAYS_INLINE void gemm_tile(const struct gemm_panel *p, const real *a, real *c,
 }
 
 /* The tile of `rows` rows, picked from those compiled; MR bounds them. */
-ALWAYS_INLINE void gemm_pick(const struct gemm_panel *p, const real *a, real *c, int rows, int vectors, int a_by_k)
+ALWAYS_INLINE void gemm_tile_rows(const struct gemm_panel *p, const real *a, real *c, int rows,
+                                  int vectors, int a_by_k)
 {
     switch (rows) {
-    case 1: gemm_tile(p, a, c, 1, vectors, a_by_k); break;
-    case 2: gemm_tile(p, a, c, 2, vectors, a_by_k); break;
-    case 3: gemm_tile(p, a, c, 3, vectors, a_by_k); break;
-    case 4: gemm_tile(p, a, c, 4, vectors, a_by_k); break;
-    case 5: gemm_tile(p, a, c, 5, vectors, a_by_k); break;
-    case 6: gemm_tile(p, a, c, 6, vectors, a_by_k); break;
-    case 7: if (MR >= 7) gemm_tile(p, a, c, 7, vectors, a_by_k); break;
-    case 8: if (MR >= 8) gemm_tile(p, a, c, 8, vectors, a_by_k); break;
-    case 9: if (MR >= 9) gemm_tile(p, a, c, 9, vectors, a_by_k); break;
-    case 10: if (MR >= 10) gemm_tile(p, a, c, 10, vectors, a_by_k); break;
-    case 11: if (MR >= 11) gemm_tile(p, a, c, 11, vectors, a_by_k); break;
-    case 12: if (MR >= 12) gemm_tile(p, a, c, 12, vectors, a_by_k); break;
-    case 13: if (MR >= 13) gemm_tile(p, a, c, 13, vectors, a_by_k); break;
-    case 14: if (MR >= 14) gemm_tile(p, a, c, 14, vectors, a_by_k); break;
+    case 1:
+        gemm_tile(p, a, c, 1, vectors, a_by_k);
+        break;
+    case 2:
+        gemm_tile(p, a, c, 2, vectors, a_by_k);
+        break;
+    case 3:
+        gemm_tile(p, a, c, 3, vectors, a_by_k);
+        break;
+    case 4:
+        gemm_tile(p, a, c, 4, vectors, a_by_k);
+        break;
+    case 5:
+        gemm_tile(p, a, c, 5, vectors, a_by_k);
+        break;
+    case 6:
+        gemm_tile(p, a, c, 6, vectors, a_by_k);
+        break;
+    case 7:
+        if (MR >= 7)
+            gemm_tile(p, a, c, 7, vectors, a_by_k);
+        break;
+    case 8:
+        if (MR >= 8)
+            gemm_tile(p, a, c, 8, vectors, a_by_k);
+        break;
+    case 9:
+        if (MR >= 9)
+            gemm_tile(p, a, c, 9, vectors, a_by_k);
+        break;
+    case 10:
+        if (MR >= 10)
+            gemm_tile(p, a, c, 10, vectors, a_by_k);
+        break;
+    case 11:
+        if (MR >= 11)
+            gemm_tile(p, a, c, 11, vectors, a_by_k);
+        break;
+    case 12:
+        if (MR >= 12)
+            gemm_tile(p, a, c, 12, vectors, a_by_k);
+        break;
+    case 13:
+        if (MR >= 13)
+            gemm_tile(p, a, c, 13, vectors, a_by_k);
+        break;
+    case 14:
+        if (MR >= 14)
+            gemm_tile(p, a, c, 14, vectors, a_by_k);
+        break;
     }
 }
+
+typedef void gemm_tile_function(const struct gemm_panel *p, const real *a, real *c, int rows);
+
+static void tile_1_rows(const struct gemm_panel *p, const real *a, real *c, int rows)
+{
+    gemm_tile_rows(p, a, c, rows, 1, 0);
+}
+
+static void tile_1_by_k(const struct gemm_panel *p, const real *a, real *c, int rows)
+{
+    gemm_tile_rows(p, a, c, rows, 1, 1);
+}
+
+static void tile_2_rows(const struct gemm_panel *p, const real *a, real *c, int rows)
+{
+    gemm_tile_rows(p, a, c, rows, 2, 0);
+}
+
+static void tile_2_by_k(const struct gemm_panel *p, const real *a, real *c, int rows)
+{
+    gemm_tile_rows(p, a, c, rows, 2, 1);
+}
+
+static void tile_3_rows(const struct gemm_panel *p, const real *a, real *c, int rows)
+{
+    if (NV >= 3)
+        gemm_tile_rows(p, a, c, rows, NV, 0);
+}
+
+static void tile_3_by_k(const struct gemm_panel *p, const real *a, real *c, int rows)
+{
+    if (NV >= 3)
+        gemm_tile_rows(p, a, c, rows, NV, 1);
+}
+
+static gemm_tile_function *gemm_pick(int64_t columns, int64_t a_by_k)
+{
+    int64_t vectors = ceil_div(columns, VL);
+    if (vectors == 1)
+        return a_by_k ? tile_1_by_k : tile_1_rows;
+    if (vectors == 2)
+        return a_by_k ? tile_2_by_k : tile_2_rows;
+    return a_by_k ? tile_3_by_k : tile_3_rows;
+}
+
 #endif

@@ -1,8 +1,9 @@
 /* Sum, product, maximum and minimum over the middle of (outer, n, inner).
  *
- * Short inner rows are laid side by side: `fold` of them make one row of `width` elements, so that every case is the sum of
- * long rows, column by column. A block adds up to BLOCK_ROWS rows; then the fold's parts are added by halves, and the blocks in
- * pairs. The cut depends on the shape and the type alone: the bits are the same for every thread count and instruction set. */
+ * Short inner rows are laid side by side: `fold` of them make one row of `width` elements, so that
+ * every case is the sum of long rows, column by column. A block adds up to BLOCK_ROWS rows; then
+ * the fold's parts are added by halves, and the blocks in pairs. The cut depends on the shape and
+ * the type alone: the bits are the same for every thread count and instruction set. */
 #include <string.h>
 
 #include "../isa.h"
@@ -14,19 +15,20 @@
 #include "../vec.h"
 
 enum {
-    WIDTH = 512 / (int)sizeof(real), /* a folded row: 8 cache lines, so that 8 AVX-512 or 32 SSE chains of additions overlap */
+    WIDTH = 512 / (int)sizeof(real), /* a folded row: 8 chains of additions overlap, or 32 of SSE */
     TILE = 4096 / (int)sizeof(real), /* columns of a wide row summed at once: the sums stay in L1 */
     BLOCK_ROWS = 64,                 /* rows added one after another: bounds the rounding error */
     GROUP = 8,                       /* rows per pass over the sums */
-    LANES = 128 / (int)sizeof(real), /* of a contiguous row taken at once, in registers; shorter rows go one by one */
+    LANES = 128 / (int)sizeof(real), /* of a contiguous row at once; shorter rows go one by one */
     SHORT_ROW = 4096,                /* a contiguous row up to this length is one item */
     CHUNK = 1 << 14,                 /* elements a thread takes at once */
 };
 
 struct reduce_plan {
     int64_t op, outer, n, inner;
-    int64_t fold, width, rows, blocks, tiles; /* of one outer index; rows * fold <= n, the rest joins the last block */
-    int64_t chunk_items;                      /* an item is one tile of one block */
+    /* of one outer index; rows * fold <= n, the rest joins the last block */
+    int64_t fold, width, rows, blocks, tiles;
+    int64_t chunk_items; /* an item is one tile of one block, or a short row */
     const real *x;
     real *y, *partial; /* partial (outer, blocks, inner), y itself when there is one block */
 };
@@ -34,10 +36,14 @@ struct reduce_plan {
 ALWAYS_INLINE vec combine(enum pydl_reduction op, vec a, vec b)
 {
     switch (op) {
-    case PYDL_SUM: return a + b;
-    case PYDL_PROD: return a * b;
-    case PYDL_MAX: return vmax(a, b);
-    case PYDL_MIN: return vmin(a, b);
+    case PYDL_SUM:
+        return a + b;
+    case PYDL_PROD:
+        return a * b;
+    case PYDL_MAX:
+        return vmax(a, b);
+    case PYDL_MIN:
+        return vmin(a, b);
     }
     return a;
 }
@@ -45,10 +51,16 @@ ALWAYS_INLINE vec combine(enum pydl_reduction op, vec a, vec b)
 ALWAYS_INLINE real combine_scalars(enum pydl_reduction op, real a, real b)
 {
     switch (op) {
-    case PYDL_SUM: return a + b;
-    case PYDL_PROD: return a * b;
-    case PYDL_MAX: b = a > b ? a : b; return a != a ? a : b; /* two steps without branches */
-    case PYDL_MIN: b = a < b ? a : b; return a != a ? a : b;
+    case PYDL_SUM:
+        return a + b;
+    case PYDL_PROD:
+        return a * b;
+    case PYDL_MAX:
+        b = a > b ? a : b; /* two steps, neither of them a branch */
+        return a != a ? a : b;
+    case PYDL_MIN:
+        b = a < b ? a : b;
+        return a != a ? a : b;
     }
     return a;
 }
@@ -70,10 +82,10 @@ ALWAYS_INLINE vec combine_left(enum pydl_reduction op, vec sum, int64_t left, co
     return vselect(viota() < (real_int)left, combine(op, sum, vload_n(x, left)), sum);
 }
 
-/* sums[c] = op over `count` rows of x[r * step + c], and over sums[c] itself unless `fresh`; `left` elements
- * of one more row join in. */
-ALWAYS_INLINE void add_rows(enum pydl_reduction op, int64_t count, int64_t width, int64_t step, int64_t left, const real *x,
-                            int fresh, real *sums)
+/* sums[c] = op over `count` rows of x[r * step + c], and over sums[c] itself unless `fresh`; `left`
+ * elements of one more row join in. */
+ALWAYS_INLINE void add_rows(enum pydl_reduction op, int64_t count, int64_t width, int64_t step,
+                            int64_t left, const real *x, int fresh, real *sums)
 {
     for (int64_t c = 0; c < width; c += VL) {
         vec sum = vload_upto((fresh ? x : sums) + c, width - c);
@@ -89,12 +101,13 @@ ALWAYS_INLINE void add_rows(enum pydl_reduction op, int64_t count, int64_t width
     }
 }
 
-ALWAYS_INLINE void add_block(enum pydl_reduction op, int64_t rows, int64_t width, int64_t step, int64_t left, const real *x,
-                             real *sums)
+ALWAYS_INLINE void add_block(enum pydl_reduction op, int64_t rows, int64_t width, int64_t step,
+                             int64_t left, const real *x, real *sums)
 {
     add_rows(op, min_i64(GROUP, rows), width, step, rows <= GROUP ? left : 0, x, 1, sums);
     for (int64_t r = GROUP; r < rows; r += GROUP)
-        add_rows(op, min_i64(GROUP, rows - r), width, step, rows - r <= GROUP ? left : 0, x + r * step, 0, sums);
+        add_rows(op, min_i64(GROUP, rows - r), width, step, rows - r <= GROUP ? left : 0,
+                 x + r * step, 0, sums);
 }
 
 /* The first `inner` of `fold` times as many elements become the op over all of the fold's parts. */
@@ -109,7 +122,8 @@ ALWAYS_INLINE void unfold(enum pydl_reduction op, int64_t fold, int64_t inner, r
     }
 }
 
-ALWAYS_INLINE void reduce_item(enum pydl_reduction op, const struct reduce_plan *p, int64_t o, int64_t block, int64_t tile)
+ALWAYS_INLINE void reduce_item(enum pydl_reduction op, const struct reduce_plan *p, int64_t o,
+                               int64_t block, int64_t tile)
 {
     int64_t first = block * BLOCK_ROWS, rows = min_i64(BLOCK_ROWS, p->rows - first);
     const real *x = p->x + o * p->n * p->inner + first * p->width + tile * TILE;
@@ -152,7 +166,8 @@ ALWAYS_INLINE real reduce_row(enum pydl_reduction op, int64_t n, const real *x)
     return sum[0][0];
 }
 
-ALWAYS_INLINE void reduce_short_rows(enum pydl_reduction op, const struct reduce_plan *p, int64_t first, int64_t last)
+ALWAYS_INLINE void reduce_short_rows(enum pydl_reduction op, const struct reduce_plan *p,
+                                     int64_t first, int64_t last)
 {
     for (int64_t o = first; o < last; o++) {
         const real *x = p->x + o * p->n;
@@ -171,13 +186,15 @@ static int has_short_rows(int64_t n, int64_t inner)
     return inner == 1 && n <= SHORT_ROW;
 }
 
-ALWAYS_INLINE void reduce_items(enum pydl_reduction op, const struct reduce_plan *p, int64_t first, int64_t last)
+ALWAYS_INLINE void reduce_items(enum pydl_reduction op, const struct reduce_plan *p, int64_t first,
+                                int64_t last)
 {
     if (has_short_rows(p->n, p->inner)) {
         reduce_short_rows(op, p, first, last);
         return;
     }
-    int64_t tile = first % p->tiles, block = first / p->tiles % p->blocks, o = first / p->tiles / p->blocks;
+    int64_t tile = first % p->tiles, block = first / p->tiles % p->blocks;
+    int64_t o = first / p->tiles / p->blocks;
     for (int64_t item = first; item < last; item++) {
         reduce_item(op, p, o, block, tile);
         if (++tile < p->tiles)
@@ -194,17 +211,23 @@ static void block_chunk(const void *task, int64_t chunk, int worker)
 {
     const struct reduce_plan *p = task;
     (void)worker;
-    int64_t first = chunk * p->chunk_items, last = min_i64(p->outer * p->blocks * p->tiles, first + p->chunk_items);
+    int64_t items = p->outer * p->blocks * p->tiles, first = chunk * p->chunk_items;
+    int64_t last = min_i64(items, first + p->chunk_items);
     switch (p->op) {
-    case PYDL_SUM: return reduce_items(PYDL_SUM, p, first, last);
-    case PYDL_PROD: return reduce_items(PYDL_PROD, p, first, last);
-    case PYDL_MAX: return reduce_items(PYDL_MAX, p, first, last);
-    case PYDL_MIN: return reduce_items(PYDL_MIN, p, first, last);
+    case PYDL_SUM:
+        return reduce_items(PYDL_SUM, p, first, last);
+    case PYDL_PROD:
+        return reduce_items(PYDL_PROD, p, first, last);
+    case PYDL_MAX:
+        return reduce_items(PYDL_MAX, p, first, last);
+    case PYDL_MIN:
+        return reduce_items(PYDL_MIN, p, first, last);
     }
 }
 
 /* Columns first <= c < first + count of y from their blocks, in pairs. */
-ALWAYS_INLINE void join_blocks(enum pydl_reduction op, const struct reduce_plan *p, int64_t o, int64_t first, int64_t count)
+ALWAYS_INLINE void join_blocks(enum pydl_reduction op, const struct reduce_plan *p, int64_t o,
+                               int64_t first, int64_t count)
 {
     real *blocks = p->partial + o * p->blocks * p->inner + first;
     for (int64_t step = 1; step < p->blocks; step *= 2)
@@ -220,16 +243,22 @@ static void join_chunk(const void *task, int64_t chunk, int worker)
     int64_t tiles = ceil_div(p->inner, WIDTH), o = chunk / tiles, first = chunk % tiles * WIDTH;
     int64_t count = min_i64(WIDTH, p->inner - first);
     switch (p->op) {
-    case PYDL_SUM: return join_blocks(PYDL_SUM, p, o, first, count);
-    case PYDL_PROD: return join_blocks(PYDL_PROD, p, o, first, count);
-    case PYDL_MAX: return join_blocks(PYDL_MAX, p, o, first, count);
-    case PYDL_MIN: return join_blocks(PYDL_MIN, p, o, first, count);
+    case PYDL_SUM:
+        return join_blocks(PYDL_SUM, p, o, first, count);
+    case PYDL_PROD:
+        return join_blocks(PYDL_PROD, p, o, first, count);
+    case PYDL_MAX:
+        return join_blocks(PYDL_MAX, p, o, first, count);
+    case PYDL_MIN:
+        return join_blocks(PYDL_MIN, p, o, first, count);
     }
 }
 
 static struct reduce_plan make_plan(int64_t outer, int64_t n, int64_t inner)
 {
-    struct reduce_plan p = {.outer = outer, .n = n, .inner = inner, .fold = 1, .width = n, .rows = 1, .blocks = 1, .tiles = 1};
+    struct reduce_plan p = {.outer = outer, .n = n, .inner = inner};
+    p.fold = p.rows = p.blocks = p.tiles = 1;
+    p.width = n;
     if (has_short_rows(n, inner))
         return p;
     while (p.fold * 2 <= n && p.fold * 2 * inner <= WIDTH)
@@ -247,7 +276,8 @@ int64_t KERNEL(reduce_workspace)(int64_t outer, int64_t n, int64_t inner)
     return p.blocks > 1 ? p.outer * p.blocks * p.inner * (int64_t)sizeof(real) : 0;
 }
 
-void KERNEL(reduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x, real *y, void *workspace)
+void KERNEL(reduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x, real *y,
+                    void *workspace)
 {
     if (outer == 0 || inner == 0)
         return;

@@ -8,7 +8,8 @@
 #include "../vec.h"
 #include "../vmath.h"
 
-enum { CHUNK = 1 << 14 }; /* elements a thread takes at once: 2 arrays of 64 or 128 KB pass through L2 */
+/* elements a thread takes at once: 2 or 3 arrays of 64 or 128 KB pass through L2 */
+enum { CHUNK = 1 << 14 };
 
 struct unary_task {
     int64_t op, n;
@@ -23,11 +24,14 @@ static double arithmetic_work(int64_t op)
     switch (op) {
     case PYDL_POW_SCALAR:
         return 1000;
-    case PYDL_EXP: case PYDL_LOG: case PYDL_SIN: case PYDL_COS: case PYDL_TANH: case PYDL_SIGMOID: case PYDL_ELU:
-    case PYDL_SOFTPLUS: case PYDL_LOG1P: case PYDL_EXPM1: case PYDL_ERF: case PYDL_GELU: case PYDL_SILU:
-        return 100;
-    default:
+    case PYDL_NEG:
+    case PYDL_ABS:
+    case PYDL_RELU:
+    case PYDL_AFFINE:
+    case PYDL_SQUARE:
         return 0;
+    default:
+        return 50;
     }
 }
 
@@ -61,7 +65,8 @@ ALWAYS_INLINE vec vsign(vec x)
     return (vec)(((mask)vconst(1) & (x > 0)) | ((mask)vconst(-1) & (x < 0)));
 }
 
-/* x ** exponent: the usual exponents as PyTorch and NumPy have them (a half is sqrt), the others by the C library */
+/* x ** exponent: the usual exponents as PyTorch and NumPy have them (a half is sqrt), the others by
+ * the C library */
 ALWAYS_INLINE vec power(vec x, double exponent)
 {
     if (exponent == 2)
@@ -112,35 +117,64 @@ ALWAYS_INLINE vec unary_value(enum pydl_unary op, vec x, double alpha, double be
 {
     vec a = vconst(alpha), b = vconst(beta);
     switch (op) {
-    case PYDL_NEG: return -x;
-    case PYDL_ABS: return vabs(x);
-    case PYDL_SIGN: return vsign(x);
-    case PYDL_EXP: return vexp(x);
-    case PYDL_LOG: return vlog(x);
-    case PYDL_SQRT: return vsqrt(x);
-    case PYDL_RSQRT: return 1 / vsqrt(x);
-    case PYDL_RECIPROCAL: return 1 / x;
-    case PYDL_SQUARE: return x * x;
-    case PYDL_SIN: return vsin(x);
-    case PYDL_COS: return vcos(x);
-    case PYDL_TANH: return vtanh(x);
-    case PYDL_SIGMOID: return vsigmoid(x);
-    case PYDL_RELU: return vrelu(x);
-    case PYDL_LEAKY_RELU: return vselect(x > 0, x, a * x);
-    case PYDL_ELU: return vselect(x > 0, x, a * vexpm1(x));
-    case PYDL_SOFTPLUS: return vselect(a * x > b, x, vlog1p(vexp(a * x)) / a);
-    case PYDL_CLAMP: return vmin(vmax(x, a), b);
-    case PYDL_AFFINE: return x * a + b;
-    case PYDL_POW_SCALAR: return power(x, alpha);
-    case PYDL_FLOOR: return vfloor(x);
-    case PYDL_CEIL: return vceil(x);
-    case PYDL_ROUND: return vround(x);
-    case PYDL_TRUNC: return vtrunc(x);
-    case PYDL_LOG1P: return vlog1p(x);
-    case PYDL_EXPM1: return vexpm1(x);
-    case PYDL_ERF: return verf(x);
-    case PYDL_GELU: return gelu(x, alpha);
-    case PYDL_SILU: return x * vsigmoid(x);
+    case PYDL_NEG:
+        return -x;
+    case PYDL_ABS:
+        return vabs(x);
+    case PYDL_SIGN:
+        return vsign(x);
+    case PYDL_EXP:
+        return vexp(x);
+    case PYDL_LOG:
+        return vlog(x);
+    case PYDL_SQRT:
+        return vsqrt(x);
+    case PYDL_RSQRT:
+        return 1 / vsqrt(x);
+    case PYDL_RECIPROCAL:
+        return 1 / x;
+    case PYDL_SQUARE:
+        return x * x;
+    case PYDL_SIN:
+        return vsin(x);
+    case PYDL_COS:
+        return vcos(x);
+    case PYDL_TANH:
+        return vtanh(x);
+    case PYDL_SIGMOID:
+        return vsigmoid(x);
+    case PYDL_RELU:
+        return vrelu(x);
+    case PYDL_LEAKY_RELU:
+        return vselect(x > 0, x, a * x);
+    case PYDL_ELU:
+        return vselect(x > 0, x, a * vexpm1(x));
+    case PYDL_SOFTPLUS:
+        return vselect(a * x > b, x, vlog1p(vexp(a * x)) / a);
+    case PYDL_CLAMP:
+        return vmin(vmax(x, a), b);
+    case PYDL_AFFINE:
+        return x * a + b;
+    case PYDL_POW_SCALAR:
+        return power(x, alpha);
+    case PYDL_FLOOR:
+        return vfloor(x);
+    case PYDL_CEIL:
+        return vceil(x);
+    case PYDL_ROUND:
+        return vround(x);
+    case PYDL_TRUNC:
+        return vtrunc(x);
+    case PYDL_LOG1P:
+        return vlog1p(x);
+    case PYDL_EXPM1:
+        return vexpm1(x);
+    case PYDL_ERF:
+        return verf(x);
+    case PYDL_GELU:
+        return gelu(x, alpha);
+    case PYDL_SILU:
+        return x * vsigmoid(x);
     }
     return x;
 }
@@ -150,40 +184,65 @@ ALWAYS_INLINE vec unary_gradient(enum pydl_unary op, vec dy, vec s, double alpha
 {
     vec a = vconst(alpha), b = vconst(beta), zero = vconst(0);
     switch (op) {
-    case PYDL_NEG: return -dy;
-    case PYDL_ABS: return dy * vsign(s);
-    case PYDL_EXP: return dy * s;
-    case PYDL_LOG: return dy / s;
-    case PYDL_SQRT: return dy / (2 * s);
-    case PYDL_RSQRT: return vconst(-0.5) * dy * (s * s * s);
-    case PYDL_RECIPROCAL: return -dy * (s * s);
-    case PYDL_SQUARE: return 2 * dy * s;
-    case PYDL_SIN: return dy * vcos(s);
-    case PYDL_COS: return -dy * vsin(s);
-    case PYDL_TANH: return dy * (1 - s * s);
-    case PYDL_SIGMOID: return dy * (s * (1 - s));
-    case PYDL_RELU: return (vec)(~(s <= 0) & (mask)dy);
-    case PYDL_LEAKY_RELU: return vselect(s > 0, dy, a * dy);
-    case PYDL_ELU: return vselect(s > 0, dy, dy * a * vexp(s));
-    case PYDL_SOFTPLUS: return vselect(a * s > b, dy, dy * vsigmoid(a * s));
-    case PYDL_CLAMP: return vselect((s >= a) & (s <= b), dy, zero);
-    case PYDL_AFFINE: return dy * a;
-    case PYDL_POW_SCALAR: return alpha == 0 ? zero : dy * (a * power(s, alpha - 1));
-    case PYDL_LOG1P: return dy / (s + 1);
-    case PYDL_EXPM1: return dy * vexp(s);
-    case PYDL_ERF: return dy * (vconst(1.1283791670955125739) * vexp(-(s * s)));
-    case PYDL_GELU: return dy * gelu_slope(s, alpha);
+    case PYDL_NEG:
+        return -dy;
+    case PYDL_ABS:
+        return dy * vsign(s);
+    case PYDL_EXP:
+        return dy * s;
+    case PYDL_LOG:
+        return dy / s;
+    case PYDL_SQRT:
+        return dy / (2 * s);
+    case PYDL_RSQRT:
+        return vconst(-0.5) * dy * (s * s * s);
+    case PYDL_RECIPROCAL:
+        return -dy * (s * s);
+    case PYDL_SQUARE:
+        return 2 * dy * s;
+    case PYDL_SIN:
+        return dy * vcos(s);
+    case PYDL_COS:
+        return -dy * vsin(s);
+    case PYDL_TANH:
+        return dy * (1 - s * s);
+    case PYDL_SIGMOID:
+        return dy * (s * (1 - s));
+    case PYDL_RELU:
+        return (vec)(~(s <= 0) & (mask)dy);
+    case PYDL_LEAKY_RELU:
+        return vselect(s > 0, dy, a * dy);
+    case PYDL_ELU:
+        return vselect(s > 0, dy, dy * a * vexp(s));
+    case PYDL_SOFTPLUS:
+        return vselect(a * s > b, dy, dy * vsigmoid(a * s));
+    case PYDL_CLAMP:
+        return vselect((s >= a) & (s <= b), dy, zero);
+    case PYDL_AFFINE:
+        return dy * a;
+    case PYDL_POW_SCALAR:
+        return alpha == 0 ? zero : dy * (a * power(s, alpha - 1));
+    case PYDL_LOG1P:
+        return dy / (s + 1);
+    case PYDL_EXPM1:
+        return dy * vexp(s);
+    case PYDL_ERF:
+        return dy * (vconst(1.1283791670955125739) * vexp(-(s * s)));
+    case PYDL_GELU:
+        return dy * gelu_slope(s, alpha);
     case PYDL_SILU: {
         vec sigmoid = vsigmoid(s);
         return dy * (sigmoid * (1 + s * (1 - sigmoid)));
     }
-    default: return zero; /* SIGN, FLOOR, CEIL, ROUND, TRUNC */
+    default:
+        return zero; /* SIGN, FLOOR, CEIL, ROUND, TRUNC */
     }
 }
 
-/* One loop per operation: op is a constant wherever this is inlined, and backward too. The last vector runs through the same code
- * under a mask. */
-ALWAYS_INLINE void run(enum pydl_unary op, int backward, const struct unary_task *t, int64_t first, int64_t last)
+/* One loop per operation: op is a constant wherever this is inlined, and backward too. The last
+ * vector runs through the same code under a mask. */
+ALWAYS_INLINE void run(enum pydl_unary op, int backward, const struct unary_task *t, int64_t first,
+                       int64_t last)
 {
     const double alpha = t->alpha, beta = t->beta;
     const real *dy = t->dy, *x = t->x;
@@ -201,35 +260,64 @@ ALWAYS_INLINE void run(enum pydl_unary op, int backward, const struct unary_task
 ALWAYS_INLINE void run_op(int backward, const struct unary_task *t, int64_t i, int64_t n)
 {
     switch (t->op) {
-    case PYDL_NEG: return run(PYDL_NEG, backward, t, i, n);
-    case PYDL_ABS: return run(PYDL_ABS, backward, t, i, n);
-    case PYDL_SIGN: return run(PYDL_SIGN, backward, t, i, n);
-    case PYDL_EXP: return run(PYDL_EXP, backward, t, i, n);
-    case PYDL_LOG: return run(PYDL_LOG, backward, t, i, n);
-    case PYDL_SQRT: return run(PYDL_SQRT, backward, t, i, n);
-    case PYDL_RSQRT: return run(PYDL_RSQRT, backward, t, i, n);
-    case PYDL_RECIPROCAL: return run(PYDL_RECIPROCAL, backward, t, i, n);
-    case PYDL_SQUARE: return run(PYDL_SQUARE, backward, t, i, n);
-    case PYDL_SIN: return run(PYDL_SIN, backward, t, i, n);
-    case PYDL_COS: return run(PYDL_COS, backward, t, i, n);
-    case PYDL_TANH: return run(PYDL_TANH, backward, t, i, n);
-    case PYDL_SIGMOID: return run(PYDL_SIGMOID, backward, t, i, n);
-    case PYDL_RELU: return run(PYDL_RELU, backward, t, i, n);
-    case PYDL_LEAKY_RELU: return run(PYDL_LEAKY_RELU, backward, t, i, n);
-    case PYDL_ELU: return run(PYDL_ELU, backward, t, i, n);
-    case PYDL_SOFTPLUS: return run(PYDL_SOFTPLUS, backward, t, i, n);
-    case PYDL_CLAMP: return run(PYDL_CLAMP, backward, t, i, n);
-    case PYDL_AFFINE: return run(PYDL_AFFINE, backward, t, i, n);
-    case PYDL_POW_SCALAR: return run(PYDL_POW_SCALAR, backward, t, i, n);
-    case PYDL_FLOOR: return run(PYDL_FLOOR, backward, t, i, n);
-    case PYDL_CEIL: return run(PYDL_CEIL, backward, t, i, n);
-    case PYDL_ROUND: return run(PYDL_ROUND, backward, t, i, n);
-    case PYDL_TRUNC: return run(PYDL_TRUNC, backward, t, i, n);
-    case PYDL_LOG1P: return run(PYDL_LOG1P, backward, t, i, n);
-    case PYDL_EXPM1: return run(PYDL_EXPM1, backward, t, i, n);
-    case PYDL_ERF: return run(PYDL_ERF, backward, t, i, n);
-    case PYDL_GELU: return run(PYDL_GELU, backward, t, i, n);
-    case PYDL_SILU: return run(PYDL_SILU, backward, t, i, n);
+    case PYDL_NEG:
+        return run(PYDL_NEG, backward, t, i, n);
+    case PYDL_ABS:
+        return run(PYDL_ABS, backward, t, i, n);
+    case PYDL_SIGN:
+        return run(PYDL_SIGN, backward, t, i, n);
+    case PYDL_EXP:
+        return run(PYDL_EXP, backward, t, i, n);
+    case PYDL_LOG:
+        return run(PYDL_LOG, backward, t, i, n);
+    case PYDL_SQRT:
+        return run(PYDL_SQRT, backward, t, i, n);
+    case PYDL_RSQRT:
+        return run(PYDL_RSQRT, backward, t, i, n);
+    case PYDL_RECIPROCAL:
+        return run(PYDL_RECIPROCAL, backward, t, i, n);
+    case PYDL_SQUARE:
+        return run(PYDL_SQUARE, backward, t, i, n);
+    case PYDL_SIN:
+        return run(PYDL_SIN, backward, t, i, n);
+    case PYDL_COS:
+        return run(PYDL_COS, backward, t, i, n);
+    case PYDL_TANH:
+        return run(PYDL_TANH, backward, t, i, n);
+    case PYDL_SIGMOID:
+        return run(PYDL_SIGMOID, backward, t, i, n);
+    case PYDL_RELU:
+        return run(PYDL_RELU, backward, t, i, n);
+    case PYDL_LEAKY_RELU:
+        return run(PYDL_LEAKY_RELU, backward, t, i, n);
+    case PYDL_ELU:
+        return run(PYDL_ELU, backward, t, i, n);
+    case PYDL_SOFTPLUS:
+        return run(PYDL_SOFTPLUS, backward, t, i, n);
+    case PYDL_CLAMP:
+        return run(PYDL_CLAMP, backward, t, i, n);
+    case PYDL_AFFINE:
+        return run(PYDL_AFFINE, backward, t, i, n);
+    case PYDL_POW_SCALAR:
+        return run(PYDL_POW_SCALAR, backward, t, i, n);
+    case PYDL_FLOOR:
+        return run(PYDL_FLOOR, backward, t, i, n);
+    case PYDL_CEIL:
+        return run(PYDL_CEIL, backward, t, i, n);
+    case PYDL_ROUND:
+        return run(PYDL_ROUND, backward, t, i, n);
+    case PYDL_TRUNC:
+        return run(PYDL_TRUNC, backward, t, i, n);
+    case PYDL_LOG1P:
+        return run(PYDL_LOG1P, backward, t, i, n);
+    case PYDL_EXPM1:
+        return run(PYDL_EXPM1, backward, t, i, n);
+    case PYDL_ERF:
+        return run(PYDL_ERF, backward, t, i, n);
+    case PYDL_GELU:
+        return run(PYDL_GELU, backward, t, i, n);
+    case PYDL_SILU:
+        return run(PYDL_SILU, backward, t, i, n);
     }
 }
 
@@ -254,7 +342,8 @@ void KERNEL(unary)(int64_t op, int64_t n, double alpha, double beta, const real 
     parallel_for(ceil_div(n, CHUNK), (double)n * work, forward_chunk, &task);
 }
 
-void KERNEL(unary_backward)(int64_t op, int64_t n, double alpha, double beta, const real *dy, const real *s, real *dx)
+void KERNEL(unary_backward)(int64_t op, int64_t n, double alpha, double beta, const real *dy,
+                            const real *s, real *dx)
 {
     struct unary_task task = {op, n, alpha, beta, dy, s, dx};
     double work = 3 * PYDL_WORK_BYTE * sizeof(real) + arithmetic_work(op);

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import stat
-from pathlib import Path
 
 
 def write(path: str | os.PathLike[str], data: bytes) -> None:
@@ -22,56 +20,57 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     Raises:
         OSError: It cannot be written; the error names the file.
     """
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():
+    target = os.fspath(os.path.realpath(path))
+    folder, name = os.path.split(target)
+    if os.path.exists(target) and not os.path.isfile(target):
         with open(target, "wb", buffering=0) as stream:
             _write_all(stream.fileno(), data, path)
         return
-    remove_stale(target)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(8)}.tmp")
+    remove_stale(folder, name)
+    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held as long as this process lives: not stale
-        if target.exists():
-            os.fchmod(descriptor, stat.S_IMODE(target.stat().st_mode))
+        if os.path.exists(target):
+            os.fchmod(descriptor, stat.S_IMODE(os.stat(target).st_mode))
         _write_all(descriptor, data, path)
         os.fsync(descriptor)
         os.replace(temporary, target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        if os.path.exists(temporary):
+            os.unlink(temporary)
         raise
     finally:
         os.close(descriptor)
-    sync_folder(target.parent)
+    sync_folder(folder)
 
 
-def remove_stale(target: Path) -> None:
-    """Remove the temporaries of `target` that no living process is writing."""
-    for left in target.parent.glob(f".{_escaped(target.name)}.*.tmp"):
+def remove_stale(folder: str, name: str) -> None:
+    """Remove the temporaries of the file `name` that no living process is writing."""
+    for entry in os.listdir(folder):
+        if not (entry.startswith(f".{name}.") and entry.endswith(".tmp")):
+            continue
+        left = os.path.join(folder, entry)
         try:
             descriptor = os.open(left, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
         except OSError:
             continue
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            left.unlink(missing_ok=True)
+            os.unlink(left)
         except OSError:  # another process is writing it, or may not let go of it
             pass
         finally:
             os.close(descriptor)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: str) -> None:
     """Make renames in a folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
 
 
 def _write_all(descriptor: int, data: bytes, path: str | os.PathLike[str]) -> None:

@@ -1,45 +1,41 @@
 """Layers, losses and containers: parameters and composition, under PyTorch's names."""
 
-from pydl.nn import functional as functional
-from pydl.nn import init as init
-from pydl.nn import utils as utils
-from pydl.nn.activation import ELU as ELU
-from pydl.nn.activation import GELU as GELU
-from pydl.nn.activation import Hardtanh as Hardtanh
-from pydl.nn.activation import LeakyReLU as LeakyReLU
-from pydl.nn.activation import LogSoftmax as LogSoftmax
-from pydl.nn.activation import ReLU as ReLU
-from pydl.nn.activation import ReLU6 as ReLU6
-from pydl.nn.activation import Sigmoid as Sigmoid
-from pydl.nn.activation import SiLU as SiLU
-from pydl.nn.activation import Softmax as Softmax
-from pydl.nn.activation import Softplus as Softplus
-from pydl.nn.activation import Tanh as Tanh
-from pydl.nn.batchnorm import BatchNorm1d as BatchNorm1d
-from pydl.nn.batchnorm import BatchNorm2d as BatchNorm2d
-from pydl.nn.container import ModuleDict as ModuleDict
-from pydl.nn.container import ModuleList as ModuleList
-from pydl.nn.container import ParameterList as ParameterList
-from pydl.nn.container import Sequential as Sequential
-from pydl.nn.conv import Conv1d as Conv1d
-from pydl.nn.conv import Conv2d as Conv2d
-from pydl.nn.dropout import Dropout as Dropout
-from pydl.nn.dropout import Dropout2d as Dropout2d
-from pydl.nn.linear import Flatten as Flatten
-from pydl.nn.linear import Identity as Identity
-from pydl.nn.linear import Linear as Linear
-from pydl.nn.linear import Unflatten as Unflatten
-from pydl.nn.loss import BCELoss as BCELoss
-from pydl.nn.loss import BCEWithLogitsLoss as BCEWithLogitsLoss
-from pydl.nn.loss import CrossEntropyLoss as CrossEntropyLoss
-from pydl.nn.loss import L1Loss as L1Loss
-from pydl.nn.loss import MSELoss as MSELoss
-from pydl.nn.loss import MultiMarginLoss as MultiMarginLoss
-from pydl.nn.loss import NLLLoss as NLLLoss
-from pydl.nn.loss import SmoothL1Loss as SmoothL1Loss
-from pydl.nn.loss import SVMLoss as SVMLoss
+from pydl.nn import functional as functional, init as init, utils as utils
+from pydl.nn.activation import (
+    ELU as ELU,
+    GELU as GELU,
+    Hardtanh as Hardtanh,
+    LeakyReLU as LeakyReLU,
+    LogSoftmax as LogSoftmax,
+    ReLU as ReLU,
+    ReLU6 as ReLU6,
+    Sigmoid as Sigmoid,
+    SiLU as SiLU,
+    Softmax as Softmax,
+    Softplus as Softplus,
+    Tanh as Tanh,
+)
+from pydl.nn.batchnorm import BatchNorm1d as BatchNorm1d, BatchNorm2d as BatchNorm2d
+from pydl.nn.container import (
+    ModuleDict as ModuleDict,
+    ModuleList as ModuleList,
+    ParameterList as ParameterList,
+    Sequential as Sequential,
+)
+from pydl.nn.conv import Conv1d as Conv1d, Conv2d as Conv2d
+from pydl.nn.dropout import Dropout as Dropout, Dropout2d as Dropout2d
+from pydl.nn.linear import Flatten as Flatten, Identity as Identity, Linear as Linear, Unflatten as Unflatten
+from pydl.nn.loss import (
+    BCELoss as BCELoss,
+    BCEWithLogitsLoss as BCEWithLogitsLoss,
+    CrossEntropyLoss as CrossEntropyLoss,
+    L1Loss as L1Loss,
+    MSELoss as MSELoss,
+    MultiMarginLoss as MultiMarginLoss,
+    NLLLoss as NLLLoss,
+    SmoothL1Loss as SmoothL1Loss,
+    SVMLoss as SVMLoss,
+)
 from pydl.nn.module import Module as Module
 from pydl.nn.parameter import Parameter as Parameter
-from pydl.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d
-from pydl.nn.pooling import AvgPool2d as AvgPool2d
-from pydl.nn.pooling import MaxPool2d as MaxPool2d
+from pydl.nn.pooling import AdaptiveAvgPool2d as AdaptiveAvgPool2d, AvgPool2d as AvgPool2d, MaxPool2d as MaxPool2d

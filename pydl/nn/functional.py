@@ -1,37 +1,39 @@
 """The layers' ops as functions, under PyTorch's names; each is documented where it is defined, in ``pydl.ops``."""
 
-from pydl.ops import adaptive_avg_pool2d as adaptive_avg_pool2d
-from pydl.ops import avg_pool1d as avg_pool1d
-from pydl.ops import avg_pool2d as avg_pool2d
-from pydl.ops import batch_norm as batch_norm
-from pydl.ops import binary_cross_entropy as binary_cross_entropy
-from pydl.ops import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
-from pydl.ops import conv1d as conv1d
-from pydl.ops import conv2d as conv2d
-from pydl.ops import cross_entropy as cross_entropy
-from pydl.ops import dropout as dropout
-from pydl.ops import dropout2d as dropout2d
-from pydl.ops import elu as elu
-from pydl.ops import gelu as gelu
-from pydl.ops import hardtanh as hardtanh
-from pydl.ops import l1_loss as l1_loss
-from pydl.ops import leaky_relu as leaky_relu
-from pydl.ops import linear as linear
-from pydl.ops import log_softmax as log_softmax
-from pydl.ops import max_pool1d as max_pool1d
-from pydl.ops import max_pool2d as max_pool2d
-from pydl.ops import mse_loss as mse_loss
-from pydl.ops import multi_margin_loss as multi_margin_loss
-from pydl.ops import nll_loss as nll_loss
-from pydl.ops import one_hot as one_hot
-from pydl.ops import pad as pad
-from pydl.ops import relu as relu
-from pydl.ops import relu6 as relu6
-from pydl.ops import relu_ as relu_
-from pydl.ops import sigmoid as sigmoid
-from pydl.ops import silu as silu
-from pydl.ops import smooth_l1_loss as smooth_l1_loss
-from pydl.ops import softmax as softmax
-from pydl.ops import softplus as softplus
-from pydl.ops import svm_loss as svm_loss
-from pydl.ops import tanh as tanh
+from pydl.ops import (
+    adaptive_avg_pool2d as adaptive_avg_pool2d,
+    avg_pool1d as avg_pool1d,
+    avg_pool2d as avg_pool2d,
+    batch_norm as batch_norm,
+    binary_cross_entropy as binary_cross_entropy,
+    binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
+    conv1d as conv1d,
+    conv2d as conv2d,
+    cross_entropy as cross_entropy,
+    dropout as dropout,
+    dropout2d as dropout2d,
+    elu as elu,
+    gelu as gelu,
+    hardtanh as hardtanh,
+    l1_loss as l1_loss,
+    leaky_relu as leaky_relu,
+    linear as linear,
+    log_softmax as log_softmax,
+    max_pool1d as max_pool1d,
+    max_pool2d as max_pool2d,
+    mse_loss as mse_loss,
+    multi_margin_loss as multi_margin_loss,
+    nll_loss as nll_loss,
+    one_hot as one_hot,
+    pad as pad,
+    relu as relu,
+    relu6 as relu6,
+    relu_ as relu_,
+    sigmoid as sigmoid,
+    silu as silu,
+    smooth_l1_loss as smooth_l1_loss,
+    softmax as softmax,
+    softplus as softplus,
+    svm_loss as svm_loss,
+    tanh as tanh,
+)

@@ -154,7 +154,7 @@ def _plan(
         raise ValueError(
             f"conv2d: expects an input of (N, C, H, W) and a weight of (O, C / groups, KH, KW), got {x} and {w}"
         )
-    (N, C, H, W), (O, I, KH, KW) = x, w  # noqa: E741
+    (N, C, H, W), (O, I, KH, KW) = x, w
     stride_h, stride_w = pair("conv2d", "stride", stride, 1)
     dil_h, dil_w = pair("conv2d", "dilation", dilation, 1)
     groups = integer("conv2d", "groups", groups, 1)

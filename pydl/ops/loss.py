@@ -285,7 +285,8 @@ def _class_weights(op: str, weight: Tensor | None, classes: int) -> Array | None
 
 def _reduced(loss: Array, sums: Array, divisor: float, reduction: str, target: Tensor) -> Array:
     if reduction == "none":
-        return loss.reshape(target._array.shape)
+        each: Array = loss.reshape(target._array.shape)
+        return each
     value = float(sums[0]) / divisor if divisor else float("nan")
     return np.array(value, loss.dtype)
 

@@ -42,7 +42,8 @@ def nhwc(x: Array) -> Array:
 
 def nchw(x: Array) -> Array:
     """Return the NCHW-shaped view of an (N, H, W, C) array."""
-    return x.transpose(0, 3, 1, 2)
+    y: Array = x.transpose(0, 3, 1, 2)
+    return y
 
 
 def channels_last(x: Array) -> Array:

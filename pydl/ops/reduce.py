@@ -12,8 +12,7 @@ from pydl.native import Array, lib
 from pydl.ops import arrays
 from pydl.ops.convert import convert, refuse
 from pydl.ops.dims import Dims, count_along, dimension, dimensions, kept_shape
-from pydl.ops.elementwise import maximum as _maximum
-from pydl.ops.elementwise import minimum as _minimum
+from pydl.ops.elementwise import maximum as _maximum, minimum as _minimum
 
 
 class Extremes(NamedTuple):

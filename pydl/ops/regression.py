@@ -10,8 +10,7 @@ from pydl.native import Array, lib
 from pydl.ops import arrays, check
 from pydl.ops.activation import softplus
 from pydl.ops.compare import where
-from pydl.ops.maths import abs as absolute
-from pydl.ops.maths import square
+from pydl.ops.maths import abs as absolute, square
 from pydl.ops.operands import float_dtype
 from pydl.ops.reduce import mean, sum
 

@@ -1,4 +1,4 @@
-/* The harness of check.h. KERNELS, PYDL_ISA and PYDL_TYPE come from run.sh. */
+/* The harness of check.h. KERNELS (their number), PYDL_ISA and PYDL_TYPE come from run.sh. */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <stdarg.h>
@@ -15,6 +15,10 @@ enum {
     EXPECTED = 16,        /* comparisons of one round */
     SHOWN = 20,           /* failures worth reading */
 };
+
+#define QUOTE_(x) #x
+#define QUOTE(x) QUOTE_(x)
+#define VARIANT QUOTE(PYDL_ISA) " " QUOTE(PYDL_TYPE)
 
 static char *slots[SLOTS];
 static void *made[MADE], *before[EXPECTED];
@@ -67,7 +71,7 @@ void check_case(const char *kernel, const char *format, ...)
     memset(before, 0, sizeof before);
     va_list arguments;
     va_start(arguments, format);
-    int length = snprintf(text, sizeof text, "%s ", kernel);
+    int length = snprintf(text, sizeof text, VARIANT ": %s ", kernel);
     vsnprintf(text + length, sizeof text - (size_t)length, format, arguments);
     va_end(arguments);
     cases++;
@@ -195,15 +199,13 @@ static void say_where(int signal_number)
     _exit(done ? 128 + signal_number : 2);
 }
 
-#define QUOTE_(x) #x
-#define QUOTE(x) QUOTE_(x)
-
 int main(void)
 {
     if (!pydl_cpu_has(QUOTE(PYDL_ISA))) {
-        puts(QUOTE(PYDL_ISA) " " QUOTE(PYDL_TYPE) ": left out, this CPU does not run it");
+        puts(VARIANT ": left out, this CPU does not run it");
         return 0;
     }
+    setvbuf(stdout, NULL, _IOLBF, 0);
     make_slots();
     signal(SIGSEGV, say_where);
     signal(SIGBUS, say_where);
@@ -211,8 +213,7 @@ int main(void)
     check_images();
     check_arrays();
     check_rows();
-    printf("%s %s: %d kernels, %lld cases, ", QUOTE(PYDL_ISA), QUOTE(PYDL_TYPE), KERNELS,
-           (long long)cases);
+    printf(VARIANT ": %d kernels, %lld cases, ", KERNELS, (long long)cases);
     if (failures)
         printf("%lld WRONG\n", (long long)failures);
     else

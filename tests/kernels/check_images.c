@@ -82,11 +82,6 @@ static void check_gemm(void)
     }
 }
 
-static int64_t min(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
 /* A place in x for a tap, -1 outside the image. */
 static int64_t tap(int64_t p, int64_t r, int64_t stride, int64_t dilation, int64_t pad,
                    int64_t size)
@@ -205,7 +200,12 @@ static void check_conv(void)
             conv_case(&windows[k], 1 + i % 3, grouped[i][0], 8, 9 + i % 3, grouped[i][1],
                       grouped[i][2]);
     }
-    conv_case(&windows[2], 3, 4, 30, 29, 9, 1);   /* several blocks of pixels */
+    for (int64_t i = 0; i < 4; i++) { /* pixels for several blocks and several partial sums of dw */
+        conv_case(&windows[2], 4, 4, 37, 39, 9, 1);
+        conv_case(&windows[0], 5, 17, 31, 29, 33, 1);
+        conv_case(&windows[3], 3, 1, 71, 73, 6, 1);
+        conv_case(&windows[2], 3, 6, 37, 39, 6, 6);
+    }
     conv_case(&windows[2], 2, 130, 3, 3, 131, 1); /* panels of weights beyond a cache, dy packed */
     conv_case(&windows[0], 5, 70, 2, 2, 65, 1);   /* tiles across images */
     conv_case(&windows[5], 9, 1, 12, 12, 6, 1);   /* images split among threads */
@@ -250,20 +250,20 @@ static void avg_pool(const struct pydl_pool2d *g, const real *x, const real *dy,
 {
     for (int64_t i = 0; i < g->N * g->P * g->Q * g->C; i++) {
         int64_t npq = i / g->C, c = i % g->C, top = npq / g->Q % g->P * g->stride_h - g->pad_h;
-        int64_t left = npq % g->Q * g->stride_w - g->pad_w, inside = 0;
+        int64_t left = npq % g->Q * g->stride_w - g->pad_w, end = top + g->KH, right = left + g->KW;
         int64_t padded =
-            (min(top + g->KH, g->H + g->pad_h) - top) * (min(left + g->KW, g->W + g->pad_w) - left);
-        for (int pass = 0; pass < 2; pass++) /* the first one counts */
-            for (int64_t rs = 0; rs < g->KH * g->KW; rs++) {
-                int64_t h = top + rs / g->KW, w = left + rs % g->KW;
-                if (h < 0 || h >= g->H || w < 0 || w >= g->W)
-                    continue;
+            (min_i64(end, g->H + g->pad_h) - top) * (min_i64(right, g->W + g->pad_w) - left);
+        int64_t first_h = max_i64(top, 0), end_h = min_i64(end, g->H);
+        int64_t first_w = max_i64(left, 0), end_w = min_i64(right, g->W);
+        int64_t inside = (end_h - first_h) * (end_w - first_w);
+        int64_t divisor = g->divisor ? g->divisor : g->count_include_pad ? padded : inside;
+        for (int64_t h = first_h; h < end_h; h++)
+            for (int64_t w = first_w; w < end_w; w++) {
                 int64_t at = ((npq / g->Q / g->P * g->H + h) * g->W + w) * g->C + c;
-                int64_t divisor = g->divisor ? g->divisor : g->count_include_pad ? padded : inside;
-                inside += !pass;
-                out->y[i] += pass ? (double)x[at] / (double)divisor : 0;
-                out->dx[at] += pass ? (double)dy[i] / (double)divisor : 0;
+                out->y[i] += (double)x[at];
+                out->dx[at] += (double)dy[i] / (double)divisor;
             }
+        out->y[i] /= (double)divisor; /* once: the sum before it is exact */
     }
 }
 
@@ -277,9 +277,10 @@ static void adaptive_pool(const struct pydl_pool2d *g, const real *x, const real
         for (int64_t h = top; h < end; h++)
             for (int64_t w = left; w < right; w++) {
                 int64_t at = ((npq / g->Q / g->P * g->H + h) * g->W + w) * g->C + c;
-                out->y[i] += (double)x[at] / (double)((end - top) * (right - left));
+                out->y[i] += (double)x[at];
                 out->dx[at] += (double)dy[i] / (double)((end - top) * (right - left));
             }
+        out->y[i] /= (double)((end - top) * (right - left));
     }
 }
 

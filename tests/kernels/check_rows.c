@@ -244,9 +244,13 @@ static void batch_norm_case(int64_t rows, int64_t C, int64_t affine)
                *gamma = affine ? numbers(C, 0.5, 2) : NULL;
     const real *beta = affine ? numbers(C, -1, 1) : NULL;
     double *y = zeros(n), *dx = zeros(n), *fixed = zeros(n), *dgamma = zeros(C), *dbeta = zeros(C);
-    double *mean = zeros(C), *var = zeros(C), *rstd = zeros(C);
+    double *mean = zeros(C), *var = zeros(C), *rstd = zeros(C), *rest = zeros(C);
     for (int64_t i = 0; i < n; i++)
         mean[i % C] += (double)x[i] / (double)rows;
+    for (int64_t i = 0; i < n; i++) /* what the first sum lost to rounding */
+        rest[i % C] += ((double)x[i] - mean[i % C]) / (double)rows;
+    for (int64_t c = 0; c < C; c++)
+        mean[c] += rest[c];
     for (int64_t i = 0; i < n; i++)
         var[i % C] += ((double)x[i] - mean[i % C]) * ((double)x[i] - mean[i % C]) / (double)rows;
     for (int64_t i = 0; i < n; i++) {

@@ -27,7 +27,7 @@ done
 
 # One line per object file: its name, a tab, the arguments that make it; and the variants into $scratch/variants.
 python3 - "$root" "$scratch" "$("$compiler" -dumpmachine)" "$(wc -w <<<"$kernels")" >"$scratch/jobs" <<'END'
-import ast, pathlib, sys
+import ast, pathlib, shlex, sys
 
 root, scratch, machine, kernels = sys.argv[1:]
 tables = {}
@@ -43,7 +43,7 @@ variants = [(isa, kind) for isa in isas for kind in tables["TYPES"]]
 
 
 def job(folder, source, arguments):
-    print(f"{folder}_{source.stem}.o", *arguments, "-c", source)
+    print(shlex.join([f"{folder}_{source.stem}.o", *arguments, "-c", str(source)]))
 
 
 for source in sorted(csrc.glob("*.c")):
@@ -64,4 +64,4 @@ while read -r variant; do
     "$compiler" -fopenmp common_*.o "$variant"_*.o -o "$variant" -lm -ldl -pthread
 done <variants
 export OMP_WAIT_POLICY=passive # more threads than cores, and emulated ones: do not spin
-xargs -P "$cores" -I VARIANT "$@" ./VARIANT <variants
+xargs -P "$cores" -I VARIANT env "$@" ./VARIANT <variants
