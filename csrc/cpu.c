@@ -9,7 +9,7 @@
 #include <cpuid.h>
 #endif
 
-#include "pydl.h"
+#include "parallel.h"
 
 static _Atomic int process_threads = 1;
 static _Thread_local int local_threads;
@@ -22,7 +22,8 @@ const char *pydl_cpu_name(void)
     if (__get_cpuid_max(0x80000000u, NULL) < 0x80000004u)
         return "x86-64";
     for (unsigned int i = 0; i < 3; i++)
-        __get_cpuid(0x80000002u + i, &word[4 * i], &word[4 * i + 1], &word[4 * i + 2], &word[4 * i + 3]);
+        __get_cpuid(0x80000002u + i, &word[4 * i], &word[4 * i + 1], &word[4 * i + 2],
+                    &word[4 * i + 3]);
     memcpy(name, word, 48);
 #elif defined(__aarch64__)
     memcpy(name, "aarch64", 8);
@@ -58,12 +59,14 @@ const char *pydl_compiler(void)
 
 int pydl_get_threads(void)
 {
-    return local_threads ? local_threads : atomic_load_explicit(&process_threads, memory_order_relaxed);
+    return local_threads ? local_threads
+                         : atomic_load_explicit(&process_threads, memory_order_relaxed);
 }
 
-/* libgomp's workers do not survive a fork, and a parallel region in the child would wait for them forever. */
+/* Workers do not survive a fork; the child computes alone unless it asks for threads. */
 static void run_serial_in_child(void)
 {
+    pydl_forget_team();
     atomic_store(&process_threads, 1);
     local_threads = 0;
 }
@@ -90,5 +93,6 @@ int pydl_set_local_threads(int threads)
 const char *pydl_openmp_runtime(void)
 {
     Dl_info info;
-    return dladdr((void *)(intptr_t)omp_get_max_threads, &info) && info.dli_fname ? info.dli_fname : "";
+    return dladdr((void *)(intptr_t)omp_get_max_threads, &info) && info.dli_fname ? info.dli_fname
+                                                                                  : "";
 }

@@ -1,8 +1,9 @@
-/* A caching pool: a block goes back to a free list when its last user drops it, so that a training step in its steady
- * state takes its results and workspaces from memory that is mapped and warm already.
+/* A caching pool: a block goes back to a free list when its last user drops it, so that a training
+ * step in its steady state takes its results and workspaces from memory that is mapped and warm
+ * already.
  *
- * Sizes are rounded up to classes of four to an octave (at most 25 % more than was asked for). A header in front of
- * the block remembers its class. */
+ * Sizes are rounded up to classes of four to an octave (at most 25 % more than was asked for). A
+ * header in front of the block remembers its class. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdlib.h>

@@ -6,11 +6,19 @@
 #include "vec.h"
 
 enum {
+    /* most k in a group: a packed panel of B takes 48 KB with AVX-512, 24 with AVX2, about L1 */
+    GROUP = 384,
     TILE_FAR = 100, /* steps of k that take as long as fetching C from L3: from there on that is
                        started first */
     TILE_BASES = (MR + 2) / 3,
     GEMM_A_STEP = (MR + VL - 1) / VL * VL, /* of packed A, from one k to the next */
 };
+
+/* K is cut into this many groups, number i from K * i / groups on. */
+static inline int64_t group_count(int64_t K)
+{
+    return max_i64(1, ceil_div(K, GROUP));
+}
 
 /* What the tiles of one panel of columns have in common. */
 struct gemm_panel {

@@ -1,0 +1,226 @@
+/* The team of workers behind parallel_for.
+ *
+ * An OpenMP loop ends in a barrier that waits for every thread of the team, those too that had
+ * nothing to do and that the system has put aside for another process: a job of 12 us then takes
+ * milliseconds (docs/decisions/threads.md). So OpenMP makes the team once, in a parallel region
+ * that never ends, and work is handed out within it: the caller publishes a job, it and the workers
+ * claim chunks of it, and the caller waits only for the chunks that somebody claimed. Each thread
+ * has a range of chunks of its own to begin with, the same in every job, so that its cache still
+ * holds what it wrote in the last one; then it helps with the ranges of the others. Workers look
+ * for the next job for some tens of microseconds, then sleep. */
+#define _GNU_SOURCE
+#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "parallel.h"
+
+enum {
+    MAX_THREADS = 1024, /* what set_num_threads allows */
+    CHUNK_BITS = 40,    /* of a claim; the job's number has the others */
+    SPINS = 1500,       /* about 50 us of looking before a sleep */
+    WAIT_SPINS = 3000,  /* for the last chunks of others */
+};
+#define CHUNK_MASK (((uint64_t)1 << CHUNK_BITS) - 1)
+
+/* number of the job, number of the next chunk of one thread's range; each in a cache line of its
+ * own */
+static struct {
+    _Alignas(64) _Atomic uint64_t next;
+} claims[MAX_THREADS];
+
+static struct {
+    pthread_mutex_t caller; /* held by the thread whose job runs */
+    /* the job: written while no chunk can be claimed, read before a claim that fails if the job is
+     * another one */
+    _Atomic(parallel_body *) body;
+    _Atomic(const void *) task;
+    _Atomic int64_t chunks;
+    _Atomic int threads;
+    _Atomic uint64_t job; /* its number */
+    _Atomic int64_t done; /* chunks finished */
+    /* sleeping */
+    pthread_mutex_t lock;
+    pthread_cond_t published, finished;
+    _Atomic int sleepers, waiting;
+    int workers; /* started so far; changed by the caller alone */
+} team = {
+    .caller = PTHREAD_MUTEX_INITIALIZER,
+    .lock = PTHREAD_MUTEX_INITIALIZER,
+    .published = PTHREAD_COND_INITIALIZER,
+    .finished = PTHREAD_COND_INITIALIZER,
+};
+
+static inline void pause_briefly(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static int64_t range_begin(int64_t chunks, int threads, int range)
+{
+    return chunks / threads * range + chunks % threads * range / threads;
+}
+
+static void finish_chunk(int64_t chunks)
+{
+    if (atomic_fetch_add(&team.done, 1) + 1 == chunks && atomic_load(&team.waiting)) {
+        pthread_mutex_lock(&team.lock);
+        pthread_cond_signal(&team.finished);
+        pthread_mutex_unlock(&team.lock);
+    }
+}
+
+/* Do chunks of job number `job` until none is left to claim. */
+static void work_on(uint64_t job, int worker)
+{
+    parallel_body *body = atomic_load_explicit(&team.body, memory_order_relaxed);
+    const void *task = atomic_load_explicit(&team.task, memory_order_relaxed);
+    int64_t chunks = atomic_load_explicit(&team.chunks, memory_order_relaxed);
+    int threads = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    for (int i = 0; i < threads; i++) {
+        int range = (worker + i) % threads;
+        int64_t end = range_begin(chunks, threads, range + 1);
+        _Atomic uint64_t *next = &claims[range].next;
+        uint64_t claim = atomic_load_explicit(next, memory_order_acquire);
+        while (claim >> CHUNK_BITS == job && (int64_t)(claim & CHUNK_MASK) < end) {
+            if (!atomic_compare_exchange_weak_explicit(next, &claim, claim + 1,
+                                                       memory_order_acq_rel, memory_order_acquire))
+                continue;
+            body(task, (int64_t)(claim & CHUNK_MASK), worker);
+            finish_chunk(chunks);
+            claim = atomic_load_explicit(next, memory_order_acquire);
+        }
+    }
+}
+
+/* Return the number of the next job after `seen`: look for it, then sleep. */
+static uint64_t next_job(uint64_t seen)
+{
+    uint64_t job;
+    for (int i = 0; i < SPINS; i++) {
+        if ((job = atomic_load_explicit(&team.job, memory_order_acquire)) != seen)
+            return job;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&team.lock);
+    atomic_fetch_add(&team.sleepers, 1);
+    while ((job = atomic_load(&team.job)) == seen)
+        pthread_cond_wait(&team.published, &team.lock);
+    atomic_fetch_sub(&team.sleepers, 1);
+    pthread_mutex_unlock(&team.lock);
+    return job;
+}
+
+struct start {
+    int first, count;
+    uint64_t seen;
+};
+
+static void *host_workers(void *argument)
+{
+    struct start start = *(struct start *)argument;
+    free(argument);
+#pragma omp parallel num_threads(start.count)
+    {
+        int worker = start.first + omp_get_thread_num();
+        for (uint64_t job = start.seen;;) {
+            job = next_job(job);
+            if (worker < atomic_load_explicit(&team.threads, memory_order_relaxed))
+                work_on(job, worker);
+        }
+    }
+    return NULL;
+}
+
+/* Start what workers `threads` still lacks. With no thread to be had, the others and the caller do
+ * the work. */
+static void grow(int threads)
+{
+    struct start *start = malloc(sizeof *start);
+    if (!start)
+        return;
+    *start = (struct start){team.workers + 1, threads - 1 - team.workers, atomic_load(&team.job)};
+    pthread_t host;
+    pthread_attr_t attributes;
+    sigset_t all, before;
+    sigfillset(&all); /* signals are for the threads of the program */
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    if (pthread_create(&host, &attributes, host_workers, start))
+        free(start);
+    else
+        team.workers = threads - 1;
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void wait_for_others(int64_t chunks)
+{
+    for (int i = 0; i < WAIT_SPINS; i++) {
+        if (atomic_load_explicit(&team.done, memory_order_acquire) == chunks)
+            return;
+        pause_briefly();
+    }
+    pthread_mutex_lock(&team.lock);
+    atomic_store(&team.waiting, 1);
+    while (atomic_load(&team.done) != chunks)
+        pthread_cond_wait(&team.finished, &team.lock);
+    atomic_store(&team.waiting, 0);
+    pthread_mutex_unlock(&team.lock);
+}
+
+void pydl_run_chunks(int threads, int64_t chunks, parallel_body *body, const void *task)
+{
+    /* Another thread of the program has the team (or this is a body's own loop): alone, with the
+     * same bits. */
+    if (chunks >= (int64_t)CHUNK_MASK || pthread_mutex_trylock(&team.caller)) {
+        for (int64_t chunk = 0; chunk < chunks; chunk++)
+            body(task, chunk, 0);
+        return;
+    }
+    if (team.workers < threads - 1)
+        grow(threads);
+    int before = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    for (int i = 0; i < before; i++) /* closed: latecomers claim nothing while the job changes */
+        atomic_store(&claims[i].next, CHUNK_MASK);
+    atomic_store_explicit(&team.body, body, memory_order_relaxed);
+    atomic_store_explicit(&team.task, task, memory_order_relaxed);
+    atomic_store_explicit(&team.chunks, chunks, memory_order_relaxed);
+    atomic_store_explicit(&team.threads, threads, memory_order_relaxed);
+    atomic_store_explicit(&team.done, 0, memory_order_relaxed);
+    uint64_t job = (atomic_load(&team.job) + 1) & (UINT64_MAX >> CHUNK_BITS);
+    for (int i = 0; i < threads; i++)
+        atomic_store_explicit(&claims[i].next,
+                              job << CHUNK_BITS | (uint64_t)range_begin(chunks, threads, i),
+                              memory_order_release);
+    atomic_store(&team.job, job);
+    if (atomic_load(&team.sleepers)) {
+        pthread_mutex_lock(&team.lock);
+        pthread_cond_broadcast(&team.published);
+        pthread_mutex_unlock(&team.lock);
+    }
+    work_on(job, 0);
+    wait_for_others(chunks);
+    pthread_mutex_unlock(&team.caller);
+}
+
+/* A forked child has none of the workers, and perhaps a lock that nobody will open. */
+void pydl_forget_team(void)
+{
+    pthread_mutex_init(&team.caller, NULL);
+    pthread_mutex_init(&team.lock, NULL);
+    pthread_cond_init(&team.published, NULL);
+    pthread_cond_init(&team.finished, NULL);
+    atomic_store(&team.sleepers, 0);
+    atomic_store(&team.waiting, 0);
+    team.workers = 0;
+}
