@@ -1,5 +1,7 @@
-/* The name of the build. setup.py compiles every file of kernels/ once per instruction set and element type
- * (-DPYDL_ISA=avx512 -DPYDL_TYPE=f32); KERNEL(relu) is then pydl_avx512_f32_relu and `real` is float. */
+/* The name of the build. setup.py compiles every file of kernels/ once per instruction set and
+ * element type
+ * (-DPYDL_ISA=avx512 -DPYDL_TYPE=f32); KERNEL(relu) is then pydl_avx512_f32_relu and `real` is
+ * float. */
 #ifndef PYDL_ISA_H
 #define PYDL_ISA_H
 

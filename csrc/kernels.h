@@ -1,118 +1,161 @@
-/* Every kernel: its comment here is its contract. Read once per instruction set and element type, by the compiler
- * with KERNEL and `real` as macros (isa.h) and by Python, which spells them out. No include guard: see above.
+/* Every kernel: its comment here is its contract. Read once per instruction set and element type,
+ * by the compiler with KERNEL and `real` as macros (isa.h) and by Python, which spells them out. No
+ * include guard: see above.
  *
- * Common to all: arrays are dense unless a stride is given, 64-byte alignment is welcome and not needed, inputs and
- * outputs do not overlap unless the comment says so, memory outside them is neither read nor written, pointers marked
- * "or NULL" may be left out, a size of 0 is allowed wherever it makes sense, and the bits of a result do not depend on
- * the number of threads. A kernel with a `workspace` argument has a function that gives the bytes it needs for the
- * geometry and the present number of threads (0: pass NULL); its contents on entry are anything. */
+ * Common to all: arrays are dense unless a stride is given, 64-byte alignment is welcome and not
+ * needed, inputs and outputs do not overlap unless the comment says so, memory outside them is
+ * neither read nor written, pointers marked "or NULL" may be left out, a size of 0 is allowed
+ * wherever it makes sense, and the bits of a result do not depend on the number of threads. A
+ * kernel with a `workspace` argument has a function that gives the bytes it needs for the geometry
+ * and the present number of threads (0: pass NULL); its contents on entry are anything. */
 
-/* ---- unary.c, elementwise.c, dropout.c: y may be x (or a, or b, where nothing is broadcast) ---- */
+/* ---- unary.c, elementwise.c, dropout.c: y may be x (or a, or b, where nothing is broadcast) ----
+ */
 
-/* y[i] = op(x[i]). op is one of enum pydl_unary; RELU keeps NaN. Parameters: LEAKY_RELU alpha = slope; ELU alpha; SOFTPLUS
- * alpha = beta, beta = threshold; CLAMP min alpha, max beta (NaN stays NaN); AFFINE x * alpha + beta; POW_SCALAR x ** alpha;
- * GELU alpha = 1 for the tanh form, 0 for the erf form. ROUND is half to even. */
+/* y[i] = op(x[i]). op is one of enum pydl_unary; RELU keeps NaN. Parameters: LEAKY_RELU alpha =
+ * slope; ELU alpha; SOFTPLUS alpha = beta, beta = threshold; CLAMP min alpha, max beta (NaN stays
+ * NaN); AFFINE x * alpha + beta; POW_SCALAR x ** alpha; GELU alpha = 1 for the tanh form, 0 for the
+ * erf form. ROUND is half to even. */
 void KERNEL(unary)(int64_t op, int64_t n, double alpha, double beta, const real *x, real *y);
-/* dx[i] = dy[i] * op'(s[i]); s is the op's result for EXP, SQRT, RSQRT, RECIPROCAL, TANH, SIGMOID and RELU, its input
- * otherwise. Zero for SIGN, FLOOR, CEIL, ROUND, TRUNC. dx may be dy or s. */
-void KERNEL(unary_backward)(int64_t op, int64_t n, double alpha, double beta, const real *dy, const real *s, real *dx);
+/* dx[i] = dy[i] * op'(s[i]); s is the op's result for EXP, SQRT, RSQRT, RECIPROCAL, TANH, SIGMOID
+ * and RELU, its input otherwise. Zero for SIGN, FLOOR, CEIL, ROUND, TRUNC. dx may be dy or s. */
+void KERNEL(unary_backward)(int64_t op, int64_t n, double alpha, double beta, const real *dy,
+                            const real *s, real *dx);
 /* y = op(a, b), op one of enum pydl_binary; a NaN in either operand of MAXIMUM and MINIMUM wins. */
-void KERNEL(binary)(int64_t op, const struct pydl_broadcast *g, const real *a, const real *b, real *y);
-/* The same for the gradient of MAXIMUM and MINIMUM with n equal-shaped elements: da gets dy where a is chosen, db where b is,
- * half each where they are equal. */
-void KERNEL(select_backward)(int64_t op, int64_t n, const real *dy, const real *a, const real *b, real *da, real *db);
-/* Keep each element with probability 1 - p and scale it by 1 / (1 - p): y = x * mask / (1 - p), mask 0 or 1. Element i
- * depends on seed and i alone. dx = dy * mask / (1 - p). */
-void KERNEL(dropout_forward)(int64_t n, double p, uint64_t seed, const real *x, real *y, uint8_t *mask);
+void KERNEL(binary)(int64_t op, const struct pydl_broadcast *g, const real *a, const real *b,
+                    real *y);
+/* The same for the gradient of MAXIMUM and MINIMUM with n equal-shaped elements: da gets dy where a
+ * is chosen, db where b is, half each where they are equal. */
+void KERNEL(select_backward)(int64_t op, int64_t n, const real *dy, const real *a, const real *b,
+                             real *da, real *db);
+/* Keep each element with probability 1 - p and scale it by 1 / (1 - p): y = x * mask / (1 - p),
+ * mask 0 or 1. Element i depends on seed and i alone. dx = dy * mask / (1 - p). */
+void KERNEL(dropout_forward)(int64_t n, double p, uint64_t seed, const real *x, real *y,
+                             uint8_t *mask);
 void KERNEL(dropout_backward)(int64_t n, double p, const uint8_t *mask, const real *dy, real *dx);
 
 /* ---- copy.c ---- */
 
-/* y = x, each with its own strides (in elements; x and y point at element 0, which a negative stride leaves towards
- * lower addresses). Transposes go in blocks; cat, stack, contiguous and layout changes are this kernel. */
+/* y = x, each with its own strides (in elements; x and y point at element 0, which a negative
+ * stride leaves towards lower addresses). Transposes go in blocks; cat, stack, contiguous and
+ * layout changes are this kernel. */
 void KERNEL(copy)(const struct pydl_copy *g, const real *x, real *y);
 
 /* ---- reduce.c, argreduce.c ---- */
 
-/* y[o, i] = reduction over r of x[o, r, i] for x of (outer, n, inner), op one of enum pydl_reduction. n = 0 gives 0 for SUM,
- * 1 for PROD; MAX and MIN need n >= 1, NaN wins. Sums are taken in fixed blocks, vector lanes first, blocks pairwise. */
+/* y[o, i] = reduction over r of x[o, r, i] for x of (outer, n, inner), op one of enum
+ * pydl_reduction. n = 0 gives 0 for SUM, 1 for PROD; MAX and MIN need n >= 1, NaN wins. Sums are
+ * taken in fixed blocks, vector lanes first, blocks pairwise. */
 int64_t KERNEL(reduce_workspace)(int64_t outer, int64_t n, int64_t inner);
-void KERNEL(reduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x, real *y, void *workspace);
-/* index[o, i] = the first r at which x[o, r, i] is largest (op MAX) or smallest (op MIN); the first NaN wins. n >= 1. */
-void KERNEL(argreduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x, int64_t *index);
+void KERNEL(reduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x, real *y,
+                    void *workspace);
+/* index[o, i] = the first r at which x[o, r, i] is largest (op MAX) or smallest (op MIN); the first
+ * NaN wins. n >= 1. */
+void KERNEL(argreduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, const real *x,
+                       int64_t *index);
 
 /* ---- gemm.c ---- */
 
 /* C = A B (+ bias) (then ReLU): see struct pydl_gemm. bias (N) or NULL. K = 0 gives bias or 0. */
 int64_t KERNEL(gemm_workspace)(const struct pydl_gemm *g);
-void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const real *bias, real *c, void *workspace);
+void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const real *bias,
+                  real *c, void *workspace);
 
 /* ---- conv_forward.c, conv_input.c, conv_weight.c: see struct pydl_conv2d ---- */
 
 /* x (N, H, W, C), w (KH, KW, C / groups, O), bias (O) or NULL, y (N, P, Q, O) */
 int64_t KERNEL(conv2d_forward_workspace)(const struct pydl_conv2d *g);
-void KERNEL(conv2d_forward)(const struct pydl_conv2d *g, const real *x, const real *w, const real *bias, real *y,
-                            void *workspace);
-/* dx (N, H, W, C) from dy (N, P, Q, O); every element of dx is written, 0 where no window reaches */
+void KERNEL(conv2d_forward)(const struct pydl_conv2d *g, const real *x, const real *w,
+                            const real *bias, real *y, void *workspace);
+/* dx (N, H, W, C) from dy (N, P, Q, O); every element of dx is written, 0 where no window reaches
+ */
 int64_t KERNEL(conv2d_backward_input_workspace)(const struct pydl_conv2d *g);
-void KERNEL(conv2d_backward_input)(const struct pydl_conv2d *g, const real *dy, const real *w, real *dx, void *workspace);
+void KERNEL(conv2d_backward_input)(const struct pydl_conv2d *g, const real *dy, const real *w,
+                                   real *dx, void *workspace);
 /* dw (KH, KW, C / groups, O) = sum over images first <= n < last; added to dw when g->accumulate */
 int64_t KERNEL(conv2d_backward_weight_workspace)(const struct pydl_conv2d *g);
-void KERNEL(conv2d_backward_weight)(const struct pydl_conv2d *g, const real *x, const real *dy, real *dw, void *workspace);
+void KERNEL(conv2d_backward_weight)(const struct pydl_conv2d *g, const real *x, const real *dy,
+                                    real *dw, void *workspace);
 
 /* ---- max_pool.c, avg_pool.c: see struct pydl_pool2d; x (N, H, W, C), y (N, P, Q, C) ---- */
 
-/* Padding counts as minus infinity, NaN wins, of equal elements the first (row by row) wins. offset (N, P, Q, C) gets the
- * winner's place in its window, r * KW + s: one byte each (uint8) where KH * KW <= 256, else four (int32); or NULL. */
+/* Padding counts as minus infinity, NaN wins, of equal elements the first (row by row) wins. offset
+ * (N, P, Q, C) gets the winner's place in its window, r * KW + s: one byte each (uint8) where KH *
+ * KW <= 256, else four (int32); or NULL. */
 void KERNEL(max_pool2d_forward)(const struct pydl_pool2d *g, const real *x, real *y, void *offset);
 /* dx (N, H, W, C), every element written */
-void KERNEL(max_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, const void *offset, real *dx);
+void KERNEL(max_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, const void *offset,
+                                 real *dx);
 void KERNEL(avg_pool2d_forward)(const struct pydl_pool2d *g, const real *x, real *y);
 void KERNEL(avg_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, real *dx);
-/* Window p covers rows floor(p H / P) to ceil((p + 1) H / P) - 1, columns likewise; only N, C, H, W, P, Q are read. */
+/* Window p covers rows floor(p H / P) to ceil((p + 1) H / P) - 1, columns likewise; only N, C, H,
+ * W, P, Q are read. */
 void KERNEL(adaptive_avg_pool2d_forward)(const struct pydl_pool2d *g, const real *x, real *y);
 void KERNEL(adaptive_avg_pool2d_backward)(const struct pydl_pool2d *g, const real *dy, real *dx);
 
 /* ---- softmax.c, loss.c: x (rows, classes), target (rows) class numbers ---- */
 
-/* y = softmax of each row, or its logarithm when `logarithm`; the row's maximum is taken out first. */
-void KERNEL(softmax_forward)(int64_t rows, int64_t classes, int64_t logarithm, const real *x, real *y);
+/* y = softmax of each row, or its logarithm when `logarithm`; the row's maximum is taken out first.
+ */
+void KERNEL(softmax_forward)(int64_t rows, int64_t classes, int64_t logarithm, const real *x,
+                             real *y);
 /* dx from dy and the forward's result y; dx may be dy */
-void KERNEL(softmax_backward)(int64_t rows, int64_t classes, int64_t logarithm, const real *dy, const real *y, real *dx);
-/* loss[i] = w[t] (1 - s) (lse - x[i,t]) + s / classes * sum over j of w[j] (lse - x[i,j]), where lse = log sum exp x[i],
- * t = target[i], s = smoothing and w = weight, all 1 if NULL; 0 where t == ignore. sums[0] = sum of loss, sums[1] = sum of w[t]
- * over the rows not ignored. Returns the first row whose target is neither a class nor `ignore`, else -1 (then nothing
- * else is promised). lse (rows) is kept for the gradient. */
-int64_t KERNEL(cross_entropy_forward)(int64_t rows, int64_t classes, double smoothing, int64_t ignore, const real *x,
-                                      const int64_t *target, const real *weight, real *loss, real *lse, real *sums);
+void KERNEL(softmax_backward)(int64_t rows, int64_t classes, int64_t logarithm, const real *dy,
+                              const real *y, real *dx);
+/* loss[i] = w[t] (1 - s) (lse - x[i,t]) + s / classes * sum over j of w[j] (lse - x[i,j]), where
+ * lse = log sum exp x[i], t = target[i], s = smoothing and w = weight, all 1 if NULL; 0 where t ==
+ * ignore. sums[0] = sum of loss, sums[1] = sum of w[t] over the rows not ignored. Returns the first
+ * row whose target is neither a class nor `ignore`, else -1 (then nothing else is promised). lse
+ * (rows) is kept for the gradient. */
+int64_t KERNEL(cross_entropy_forward)(int64_t rows, int64_t classes, double smoothing,
+                                      int64_t ignore, const real *x, const int64_t *target,
+                                      const real *weight, real *loss, real *lse, real *sums);
 /* dx[i, :] = scale * (dloss ? dloss[i] : 1) * gradient of loss[i] */
-void KERNEL(cross_entropy_backward)(int64_t rows, int64_t classes, double smoothing, int64_t ignore, double scale,
-                                    const real *x, const int64_t *target, const real *weight, const real *lse,
-                                    const real *dloss, real *dx);
-/* loss[i] = sum over j != t of w[t] max(0, x[i,j] - x[i,t] + margin) ** p, p 1 or 2; sums[0] = sum of loss. Returns the first row
- * whose target is not a class, else -1. */
-int64_t KERNEL(margin_loss_forward)(int64_t rows, int64_t classes, int64_t p, double margin, const real *x,
-                                    const int64_t *target, const real *weight, real *loss, real *sums);
-void KERNEL(margin_loss_backward)(int64_t rows, int64_t classes, int64_t p, double margin, double scale, const real *x,
-                                  const int64_t *target, const real *weight, const real *dloss, real *dx);
+void KERNEL(cross_entropy_backward)(int64_t rows, int64_t classes, double smoothing, int64_t ignore,
+                                    double scale, const real *x, const int64_t *target,
+                                    const real *weight, const real *lse, const real *dloss,
+                                    real *dx);
+/* loss[i] = sum over j != t of w[t] max(0, x[i,j] - x[i,t] + margin) ** p, p 1 or 2; sums[0] = sum
+ * of loss. Returns the first row whose target is not a class, else -1. */
+int64_t KERNEL(margin_loss_forward)(int64_t rows, int64_t classes, int64_t p, double margin,
+                                    const real *x, const int64_t *target, const real *weight,
+                                    real *loss, real *sums);
+void KERNEL(margin_loss_backward)(int64_t rows, int64_t classes, int64_t p, double margin,
+                                  double scale, const real *x, const int64_t *target,
+                                  const real *weight, const real *dloss, real *dx);
 
 /* ---- batch_norm.c: x (rows, C), statistics over the rows ---- */
 
-/* mean and var (biased, /rows) of each channel, rstd = 1 / sqrt(var + eps), y = (x - mean) rstd gamma + beta; gamma, beta (C) or
- * NULL for 1 and 0. rows >= 1. The variance is taken around the mean (two passes or blocks merged), never as E[x^2] - mean^2. */
+/* mean and var (biased, /rows) of each channel, rstd = 1 / sqrt(var + eps), y = (x - mean) rstd
+ * gamma + beta; gamma, beta (C) or NULL for 1 and 0. rows >= 1. The variance is taken around the
+ * mean (two passes or blocks merged), never as E[x^2] - mean^2. */
 int64_t KERNEL(batch_norm_workspace)(int64_t rows, int64_t C);
-void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real *x, const real *gamma, const real *beta,
-                                real *y, real *mean, real *var, real *rstd, void *workspace);
+void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real *x,
+                                const real *gamma, const real *beta, real *y, real *mean, real *var,
+                                real *rstd, void *workspace);
 /* y = (x - mean) / sqrt(var + eps) gamma + beta with given statistics */
-void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, const real *x, const real *gamma, const real *beta,
-                                  const real *mean, const real *var, real *y);
-/* dgamma = sum dy xhat, dbeta = sum dy, and dx (or NULL): through the statistics when `training`, else dy gamma rstd */
-void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, const real *x, const real *gamma, const real *mean,
-                                 const real *rstd, const real *dy, real *dx, real *dgamma, real *dbeta, void *workspace);
+void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, const real *x,
+                                  const real *gamma, const real *beta, const real *mean,
+                                  const real *var, real *y);
+/* dgamma = sum dy xhat, dbeta = sum dy, and dx (or NULL): through the statistics when `training`,
+ * else dy gamma rstd */
+void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, const real *x,
+                                 const real *gamma, const real *mean, const real *rstd,
+                                 const real *dy, real *dx, real *dgamma, real *dbeta,
+                                 void *workspace);
 
 /* ---- optim.c: one pass over parameter, gradient and state ---- */
 
-/* g = (maximize ? -g : g) + weight_decay p; momentum != 0: buf = first ? g : momentum buf + (1 - dampening) g,
- * g = nesterov ? g + momentum buf : buf; p -= lr g. buf may be NULL without momentum. */
-void KERNEL(sgd)(int64_t n, double lr, double momentum, double dampening, double weight_decay, int64_t nesterov,
-                 int64_t maximize, int64_t first, real *p, const real *g, real *buf);
+/* g = (maximize ? -g : g) + weight_decay p; momentum != 0: buf = first ? g : momentum buf + (1 -
+ * dampening) g, g = nesterov ? g + momentum buf : buf; p -= lr g. buf may be NULL without momentum.
+ */
+void KERNEL(sgd)(int64_t n, double lr, double momentum, double dampening, double weight_decay,
+                 int64_t nesterov, int64_t maximize, int64_t first, real *p, const real *g,
+                 real *buf);
+
+/* ---- peak.c: the yardstick of every share ---- */
+
+/* Multiply-adds on registers alone, as many as the core can keep going: chains of v = v * x[0] +
+ * x[1], `rounds` steps each, chain i from i, in every lane; y[chunk] is the sum over the chains'
+ * lanes. Returns the floating-point operations of all chunks. */
+int64_t KERNEL(peak)(int64_t chunks, int64_t rounds, const real *x, real *y);

@@ -1,6 +1,6 @@
-/* One vector of reals: `vec` of VL lanes, with loads and stores that never touch memory past their lanes.
- * Arithmetic is written with plain operators (a * b + c contracts to one FMA); comparisons give a `mask`
- * whose lanes are all ones or all zeros. */
+/* One vector of reals: `vec` of VL lanes, with loads and stores that never touch memory past their
+ * lanes. Arithmetic is written with plain operators (a * b + c contracts to one FMA); comparisons
+ * give a `mask` whose lanes are all ones or all zeros. */
 #ifndef PYDL_VEC_H
 #define PYDL_VEC_H
 
@@ -16,19 +16,21 @@ enum { VL = PYDL_VECTOR_BYTES / (int)sizeof(real) };
 typedef real vec __attribute__((vector_size(PYDL_VECTOR_BYTES)));
 typedef real_int mask __attribute__((vector_size(PYDL_VECTOR_BYTES)));
 /* memory holding reals at any address that is aligned for one real */
-typedef real vec_at __attribute__((vector_size(PYDL_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
+typedef real vec_at
+    __attribute__((vector_size(PYDL_VECTOR_BYTES), aligned(sizeof(real)), may_alias));
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline, unused))
 
-/* Before a loop over the registers of a tile: without it an array of vectors lives in memory. At most 16 rounds. */
+/* Before a loop over the registers of a tile: without it an array of vectors lives in memory. At
+ * most 16 rounds. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
 
-/* The register tile of the matrix kernels: MR rows by NV vectors fill the registers and leave room for NV
- * vectors of B and one broadcast of A. */
+/* The register tile of the matrix kernels: MR rows by NV vectors fill the registers and leave room
+ * for NV vectors of B and one broadcast of A. */
 #if defined(__AVX512F__)
 enum { MR = 14, NV = 2 }; /* 28 of 32 registers */
 #elif defined(__AVX2__)
@@ -112,7 +114,8 @@ ALWAYS_INLINE void vstore_n(real *p, vec v, int64_t n)
 #endif
 }
 
-/* Load or store as many lanes as there are, n >= 0 of them or more than VL: for loops whose last round is short. */
+/* Load or store as many lanes as there are, n >= 0 of them or more than VL: for loops whose last
+ * round is short. */
 ALWAYS_INLINE vec vload_upto(const real *p, int64_t n)
 {
     return __builtin_expect(n >= VL, 1) ? vload(p) : vload_n(p, n);
@@ -213,13 +216,14 @@ ALWAYS_INLINE vec vsqrt(vec x)
 #else
     vec y = x;
     for (int i = 0; i < VL; i++)
-        y[i] = sizeof(real) == 4 ? (real)__builtin_sqrtf((float)x[i]) : (real)__builtin_sqrt((double)x[i]);
+        y[i] = sizeof(real) == 4 ? (real)__builtin_sqrtf((float)x[i])
+                                 : (real)__builtin_sqrt((double)x[i]);
     return y;
 #endif
 }
 
-/* p 2^k, rounded once, for p between 1/2 and 2 and whole |k| not far beyond the exponents of `real`; k as a real and as an
- * integer, whichever suits. */
+/* p 2^k, rounded once, for p between 1/2 and 2 and whole |k| not far beyond the exponents of
+ * `real`; k as a real and as an integer, whichever suits. */
 ALWAYS_INLINE vec vscale(vec p, vec real_k, mask int_k)
 {
     (void)real_k;
@@ -381,11 +385,13 @@ ALWAYS_INLINE void vstore_bytes(uint8_t *p, mask m)
     else
         _mm_storel_epi64((__m128i *)(void *)p, _mm512_cvtepi64_epi8((__m512i)m));
 #elif defined(__AVX2__)
-    /* byte 0 of each lane to the front of its half, then the front of the upper half behind that of the lower */
+    /* byte 0 of each lane to the front of its half, then the front of the upper half behind that of
+     * the lower */
     const char end = (char)0x80, step = sizeof(real);
-    __m256i front = _mm256_shuffle_epi8((__m256i)m, _mm256_broadcastsi128_si256(_mm_setr_epi8(
-                        0, step, step == 4 ? 8 : end, step == 4 ? 12 : end, end, end, end, end, end, end, end, end, end,
-                        end, end, end)));
+    __m256i front = _mm256_shuffle_epi8(
+        (__m256i)m, _mm256_broadcastsi128_si256(
+                        _mm_setr_epi8(0, step, step == 4 ? 8 : end, step == 4 ? 12 : end, end, end,
+                                      end, end, end, end, end, end, end, end, end, end)));
     __m128i low = _mm256_castsi256_si128(front), high = _mm256_extracti128_si256(front, 1);
     if (sizeof(real) == 4)
         _mm_storel_epi64((__m128i *)(void *)p, _mm_unpacklo_epi32(low, high));
@@ -397,7 +403,8 @@ ALWAYS_INLINE void vstore_bytes(uint8_t *p, mask m)
 #endif
 }
 
-/* The same for the first n lanes (0 <= n <= VL): no other byte is touched, the other lanes are zero. */
+/* The same for the first n lanes (0 <= n <= VL): no other byte is touched, the other lanes are
+ * zero. */
 ALWAYS_INLINE mask vload_bytes_n(const uint8_t *p, int64_t n)
 {
 #if defined(__AVX512F__)
@@ -414,7 +421,8 @@ ALWAYS_INLINE mask vload_bytes_n(const uint8_t *p, int64_t n)
 ALWAYS_INLINE void vstore_bytes_n(uint8_t *p, mask m, int64_t n)
 {
 #if defined(__AVX512F__)
-    __m128i bytes = sizeof(real) == 4 ? _mm512_cvtepi32_epi8((__m512i)m) : _mm512_cvtepi64_epi8((__m512i)m);
+    __m128i bytes =
+        sizeof(real) == 4 ? _mm512_cvtepi32_epi8((__m512i)m) : _mm512_cvtepi64_epi8((__m512i)m);
     _mm_mask_storeu_epi8(p, (__mmask16)((1u << n) - 1), bytes);
 #else
     uint8_t bytes[VL];

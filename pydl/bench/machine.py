@@ -12,26 +12,26 @@ from pydl.dtypes import DType, float32
 from pydl.native import Array
 
 _SECONDS = 0.25  # of one measurement
+_ROUNDS = 20_000  # of a chunk: a tenth of a millisecond or so
 
 
 def peak_gflops(threads: int | None = None, dtype: DType = float32) -> float:
-    """Measure the most arithmetic that a large matrix product of pydl's own reaches.
+    """Measure the most arithmetic that the cores do: independent multiply-adds on registers, without memory.
 
     Args:
         threads: How many threads it uses; as many as kernels do now if None.
         dtype: float32 or float64.
 
     Returns:
-        10^9 floating-point operations (a multiply-add is two) per second: the best of several products of 1024 x 1024
-        matrices.
+        10^9 floating-point operations (a multiply-add is two) per second: the best of several rounds.
     """
-    size = 1024
-    a, b, c = (np.ones((size, size), dtype) for _ in range(3))
-    g = native.geometry("gemm", size, size, size, size, size, size, 0, 0, 0, 1, 0, 0, 0, 0, size)
-    gemm = native.kernel("gemm", np.dtype(dtype))
-    with native.threads(threads or native.get_num_threads()):
-        workspace = native.workspace(native.kernel("gemm_workspace", np.dtype(dtype))(g))
-        return 2 * size**3 / _best_seconds(lambda: gemm(g, a, b, None, c, workspace)) / 1e9
+    count = threads or native.get_num_threads()
+    dtype = np.dtype(dtype)
+    peak, chunks = native.kernel("peak", dtype), 4 * count
+    x, y = np.array([0.5, 1.0], dtype), np.empty(chunks, dtype)
+    with native.threads(count):
+        operations = peak(chunks, _ROUNDS, x, y)
+        return float(operations / _best_seconds(lambda: peak(chunks, _ROUNDS, x, y)) / 1e9)
 
 
 def triad_gbs(threads: int | None = None) -> float:

@@ -298,8 +298,31 @@ static void batch_norm_case(int64_t rows, int64_t C, int64_t affine)
     }
 }
 
+static void peak_case(int64_t chunks, int64_t rounds)
+{
+    check_case("peak", "chunks=%lld rounds=%lld", (long long)chunks, (long long)rounds);
+    real *x = integers(2, 0);
+    double *want = zeros(chunks);
+    x[0] = (real)0.5, x[1] = 1;
+    for (int round = 1; round <= ROUNDS; round++) {
+        check_round(round);
+        const real *x_given = given(x, 2);
+        real *y = result(chunks);
+        int64_t operations = KERNEL(peak)(chunks, rounds, x_given, y);
+        int64_t chains = operations / (2 * chunks * rounds * VL);
+        double left = ldexp(1, -(int)rounds), sum = 0;
+        for (int64_t i = 0; i < chains; i++)
+            sum += 2 + ((double)i - 2) * left;
+        for (int64_t i = 0; i < chunks; i++)
+            want[i] = VL * sum;
+        expect("y", y, want, chunks, 2, 0);
+    }
+}
+
 void check_rows(void)
 {
+    peak_case(1, 3);
+    peak_case(7, 10000);
     check_reduce();
     check_losses();
     const int64_t rows[] = {1, 2, 5, 64, 300}, channels[] = {1, 3, VL - 1, VL, VL + 1, 33, 64};
