@@ -16,6 +16,7 @@ from pydl.bench.shapes import SHAPES, Shape
 
 PARTS = ("gemm", "conv", "pool", "loss", "train")
 _BLOCK = 0.02  # seconds of one block
+_PAUSE = 0.12  # seconds after NumPy's block: its BLAS's idle workers spin on for 0.1
 
 
 class Row(NamedTuple):
@@ -37,7 +38,10 @@ def measure(shape: Shape, rounds: int, peak: float, bandwidth: float) -> Row:
     job = shape.make()
     sides = [job.pydl] if job.numpy is None else [job.pydl, job.numpy]
     repeats = [_repeats(side) for side in sides]
-    times = [[_time(side, n) for side, n in zip(sides, repeats, strict=True)] for _ in range(rounds)]
+    times = []
+    for _ in range(rounds):
+        times.append([_time(side, n) for side, n in zip(sides, repeats, strict=True)])
+        time.sleep(_PAUSE)
     own = [t[0] for t in times]
     seconds = statistics.median(own)
     quarter = statistics.quantiles(own, n=4) if len(own) > 1 else [seconds] * 3
