@@ -24,7 +24,7 @@ lint: $(VENV)/.lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch]
+	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch] tests/kernels/*.[ch]
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "pydl needs Python 3.10 or later: $(PYTHON) is older; name another with PYTHON=..."; exit 1; }

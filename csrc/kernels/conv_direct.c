@@ -12,8 +12,8 @@ enum {
     BLOCK_BYTES = 384 * 1024, /* copied input of a block: a part of L2 */
     BLOCK_PIXELS_MIN = 128,   /* outputs of a block: enough to read the panels for */
     BLOCK_PIXELS_MAX = 1024,
-    WEIGHTS_L2 = 512 *
-        1024, /* weights beyond that come from L3 for each block: it should be larger */
+    WEIGHTS_L2 =
+        512 * 1024, /* weights beyond that come from L3 for each block: it should be larger */
     BLOCK_BYTES_LARGE = 1024 * 1024,
     BLOCK_PIXELS_LARGE = 512,
     BLOCKS_PER_THREAD = 4,

@@ -8,9 +8,8 @@
 #include "vec.h"
 
 enum {
-    DOT_ROWS = MR * NV >= 24
-        ? 4
-        : 2, /* 4 x 5 sums, 5 of B, 1 of A in 32 registers; 2 x 5, 5, 1 in 16 */
+    DOT_ROWS =
+        MR * NV >= 24 ? 4 : 2, /* 4 x 5 sums, 5 of B, 1 of A in 32 registers; 2 x 5, 5, 1 in 16 */
     DOT_COLUMNS = 5,
     DOT_BLOCK = 12, /* rows of A that stay near while B passes by */
     DOT_WIDE = 8, /* columns of a tile of one row: as many chains as hide the latency of the FMA */
