@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "parallel.h"
 
@@ -59,7 +60,7 @@ static struct {
 static struct {
     pthread_t thread;
     cpu_set_t home; /* where it may run */
-    int cpu;        /* where it fell asleep, -1 while awake */
+    int asleep;     /* 1 + the CPU where it fell asleep, 0 while awake */
     int steered;    /* kept off the caller's CPU until it has woken up */
 } sleeper[MAX_THREADS];
 
@@ -93,6 +94,7 @@ static void work_on(uint64_t job, int worker)
     const void *task = atomic_load_explicit(&team.task, memory_order_relaxed);
     int64_t chunks = atomic_load_explicit(&team.chunks, memory_order_relaxed);
     int threads = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < threads; i++) {
         int range = (worker + i) % threads;
         int64_t end = range_begin(chunks, threads, range + 1);
@@ -118,7 +120,7 @@ static void wake(int threads)
     pthread_mutex_lock(&team.lock);
     int here = sched_getcpu();
     for (int worker = 1; worker < threads; worker++) {
-        if (here < 0 || sleeper[worker].cpu != here || sleeper[worker].steered)
+        if (here < 0 || sleeper[worker].asleep != here + 1 || sleeper[worker].steered)
             continue;
         cpu_set_t *home = &sleeper[worker].home, away;
         if (pthread_getaffinity_np(sleeper[worker].thread, sizeof *home, home))
@@ -145,10 +147,10 @@ static uint64_t next_job(uint64_t seen, int worker)
     pthread_mutex_lock(&team.lock);
     atomic_fetch_add(&team.sleepers, 1);
     sleeper[worker].thread = pthread_self();
-    sleeper[worker].cpu = sched_getcpu();
+    sleeper[worker].asleep = 1 + sched_getcpu();
     while ((job = atomic_load(&team.job)) == seen)
         pthread_cond_wait(&team.published, &team.lock);
-    sleeper[worker].cpu = -1;
+    sleeper[worker].asleep = 0;
     atomic_fetch_sub(&team.sleepers, 1);
     if (sleeper[worker].steered)
         pthread_setaffinity_np(pthread_self(), sizeof sleeper[worker].home, &sleeper[worker].home);
@@ -230,6 +232,8 @@ void pydl_run_chunks(int threads, int64_t chunks, parallel_body *body, const voi
     int before = atomic_load_explicit(&team.threads, memory_order_relaxed);
     for (int i = 0; i < before; i++) /* closed: latecomers claim nothing while the job changes */
         atomic_store(&claims[i].next, CHUNK_MASK);
+    /* whoever sees the new fields sees the claims closed */
+    atomic_thread_fence(memory_order_seq_cst);
     atomic_store_explicit(&team.body, body, memory_order_relaxed);
     atomic_store_explicit(&team.task, task, memory_order_relaxed);
     atomic_store_explicit(&team.chunks, chunks, memory_order_relaxed);
@@ -257,5 +261,6 @@ void pydl_forget_team(void)
     pthread_cond_init(&team.finished, NULL);
     atomic_store(&team.sleepers, 0);
     atomic_store(&team.waiting, 0);
+    memset(sleeper, 0, sizeof sleeper);
     team.workers = 0;
 }

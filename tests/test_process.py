@@ -128,6 +128,21 @@ def test_training_gives_the_same_bits_for_any_number_of_threads():
     assert all(result == results[0] for result in results)
 
 
+def test_the_team_grows_shrinks_and_sleeps():
+    program = """
+        import random, time, pydl
+        x = pydl.randn(300, 300)
+        expected = (x @ x).numpy()
+        choose = random.Random(0)
+        for _ in range(400):
+            with pydl.threads(choose.choice([1, 2, 3, 5, 8])):
+                assert ((x @ x).numpy() == expected).all()
+            time.sleep(choose.choice([0, 0, 0, 0.0002, 0.002]))
+        print("right")
+    """
+    assert python(program) == "right"
+
+
 def test_a_forked_child_still_computes():
     program = """
         import os, warnings, pydl
@@ -137,7 +152,9 @@ def test_a_forked_child_still_computes():
         expected = (x @ x).sum().item()
         child = os.fork()
         if child == 0:
-            os._exit(0 if (x @ x).sum().item() == expected and pydl.get_num_threads() == 1 else 1)
+            alone = (x @ x).sum().item() == expected and pydl.get_num_threads() == 1
+            pydl.set_num_threads(3)
+            os._exit(0 if alone and (x @ x).sum().item() == expected else 1)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
     """
     assert python(program, timeout=60) == "0"
