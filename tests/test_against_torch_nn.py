@@ -8,6 +8,7 @@ import pytest
 import pydl
 from pydl import nn, optim
 from pydl.autograd import Tensor
+from pydl.nn import functional as F
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 
@@ -275,3 +276,21 @@ def test_clip_grad_norm():
 def test_gains():
     for name in ("linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"):
         assert nn.init.calculate_gain(name) == torch.nn.init.calculate_gain(name)
+
+
+def python_functions():
+    """The functions of nn.functional that PyTorch writes in Python, whose signatures can therefore be read."""
+    for name in sorted(dir(F)):
+        theirs = getattr(torch.nn.functional, name, None)
+        if name.startswith("_") or not callable(getattr(F, name)) or not inspect.isfunction(theirs):
+            continue
+        if "args" not in inspect.signature(theirs).parameters:  # max_pool chooses among two by an argument
+            yield name
+
+
+@pytest.mark.parametrize("name", list(python_functions()))
+def test_functions_have_pytorchs_signatures(name):
+    theirs = inspect.signature(getattr(torch.nn.functional, name)).parameters.values()
+    ours = inspect.signature(getattr(F, name)).parameters.values()
+    positional = [(p.name, p.default) for p in ours if p.kind is not inspect.Parameter.KEYWORD_ONLY]
+    assert positional == [(p.name, p.default) for p in theirs]

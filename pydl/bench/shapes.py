@@ -52,9 +52,12 @@ def _gemm(form: str, M: int, N: int, K: int) -> Shape:
     return Shape("gemm", f"{form} {M}x{N}x{K}", make)
 
 
-def _conv(N: int, C: int, H: int, O: int, K: int, *, stride: int = 1, padding: int = 0, groups: int = 1) -> list[Shape]:
+def _conv(
+    N: int, C: int, H: int, O: int, K: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> list[Shape]:
     """Two rows: forward, and forward with both gradients."""
-    P = (H + 2 * padding - K) // stride + 1
+    P = (H + 2 * padding - dilation * (K - 1) - 1) // stride + 1
+    ordinary = groups == dilation == 1  # what the NumPy baseline has
     work = 2.0 * N * O * P * P * (C // groups) * K * K
     size = 4.0 * (N * C * H * H + N * O * P * P + O * C // groups * K * K)
 
@@ -75,12 +78,12 @@ def _conv(N: int, C: int, H: int, O: int, K: int, *, stride: int = 1, padding: i
 
         def run() -> None:
             with no_grad():
-                F.conv2d(x, w, b, stride=stride, padding=padding, groups=groups)
+                F.conv2d(x, w, b, stride, padding, dilation, groups)
 
         def plain() -> None:
             baseline.conv2d(p, q, r, stride=stride, padding=padding)
 
-        return Job(run, plain if groups == 1 else None, work, size)
+        return Job(run, plain if ordinary else None, work, size)
 
     def both() -> Job:
         x, w, b = (t.requires_grad_() for t in arrays())
@@ -90,15 +93,15 @@ def _conv(N: int, C: int, H: int, O: int, K: int, *, stride: int = 1, padding: i
 
         def run() -> None:
             x.grad = w.grad = b.grad = None
-            F.conv2d(x, w, b, stride=stride, padding=padding, groups=groups).backward(dy)
+            F.conv2d(x, w, b, stride, padding, dilation, groups).backward(dy)
 
         def plain() -> None:
             baseline.conv2d(p, q, r, stride=stride, padding=padding)[1](dq, True)
 
-        return Job(run, plain if groups == 1 else None, 3 * work, 3 * size)
+        return Job(run, plain if ordinary else None, 3 * work, 3 * size)
 
-    kind = f" groups {groups}" if groups > 1 else ""
-    name = f"{N}x{C}x{H} -> {O}, {K}x{K}" + (f" stride {stride}" if stride > 1 else "") + kind
+    options = {"stride": stride, "dilation": dilation, "groups": groups}
+    name = f"{N}x{C}x{H} -> {O}, {K}x{K}" + "".join(f" {key} {value}" for key, value in options.items() if value > 1)
     return [Shape("conv", name, forward), Shape("conv", name + ", with gradients", both)]
 
 
@@ -201,7 +204,9 @@ SHAPES: list[Shape] = [
     *_conv(8, 3, 224, 64, 7, stride=2, padding=3),
     *_conv(8, 256, 14, 256, 3, padding=1),
     *_conv(8, 64, 56, 256, 1),
+    *_conv(8, 64, 28, 64, 3, padding=3, dilation=3),
     *_conv(8, 48, 28, 96, 3, padding=1, groups=4),
+    *_conv(8, 128, 28, 128, 3, padding=1, groups=32),
     *_conv(8, 32, 112, 32, 3, padding=1, groups=32),
     *_pool("max", 64, 6, 28, 2, 2),
     *_pool("max", 64, 32, 32, 2, 2),
