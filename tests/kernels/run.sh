@@ -32,7 +32,7 @@ import ast, pathlib, shlex, sys
 root, scratch, machine, kernels = sys.argv[1:]
 tables = {}
 for node in ast.parse((pathlib.Path(root) / "setup.py").read_text()).body:
-    if isinstance(node, ast.Assign) and node.targets[0].id in ("ISAS", "TYPES", "CFLAGS"):
+    if isinstance(node, ast.Assign) and node.targets[0].id in ("ISAS", "TYPES", "CFLAGS", "SMALL"):
         tables[node.targets[0].id] = ast.literal_eval(node.value)
     elif isinstance(node, ast.AugAssign) and node.target.id == "CFLAGS":
         tables["CFLAGS"] += ast.literal_eval(node.value)
@@ -47,11 +47,12 @@ def job(folder, source, arguments):
 
 
 for source in sorted(csrc.glob("*.c")):
-    job("common", source, flags)
+    job("common", source, [*flags, "-O2"])
 for isa, kind in variants:
     names = [*isas[isa], f"-DPYDL_ISA={isa}", f"-DPYDL_TYPE={kind}"]
     for source in sorted(csrc.glob("kernels/*.c")):
-        job(f"{isa}_{kind}", source, flags + names)
+        level = "-O2" if f"{isa}_{kind}" in tables["SMALL"] else "-O3"
+        job(f"{isa}_{kind}", source, [*flags, level, *names])
     for source in sorted(here.glob("*.c")):
         job(f"{isa}_{kind}", source, [*flags, "-O2", *names, f"-DKERNELS={kernels}"])
 (pathlib.Path(scratch) / "variants").write_text("".join(f"{isa}_{kind}\n" for isa, kind in variants))
