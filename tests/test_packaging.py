@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,12 @@ def test_run_time_dependencies_are_three():
     text = (ROOT / "pyproject.toml").read_text()
     (found,) = re.findall(r"^dependencies = \[(.*?)\]", text, re.M | re.S)
     assert re.findall(r'"([\w-]+)', found) == ["numpy", "cffi", "safetensors"]
+
+
+def test_the_wheel_stays_under_two_megabytes():
+    files = [path for path in PACKAGE.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert any(path.suffix == ".so" for path in files)
+    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 2_000_000
 
 
 def test_import_brings_nothing_along_and_says_nothing():
