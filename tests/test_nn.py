@@ -447,3 +447,12 @@ def test_models_refuse():
         models.build("cnn", (1, 3, 3), 10)
     with pytest.raises(ValueError, match=r"in_shape must be \(channels, height, width\)"):
         models.build("lenet", (28, 28), 10)
+
+
+@pytest.mark.parametrize("layer", [lambda: nn.Linear(5, 3), lambda: nn.Conv2d(5, 3, 1)], ids=["Linear", "Conv2d"])
+def test_a_weight_changed_through_its_array_counts_in_the_next_forward(layer):
+    layer = layer()
+    x = pydl.ones(2, 5) if isinstance(layer, nn.Linear) else pydl.ones(2, 5, 4, 4)
+    before = layer(x).detach().numpy().copy()
+    layer.weight.detach().numpy()[...] += 1
+    np.testing.assert_allclose(layer(x).detach().numpy(), before + 5, rtol=1e-5, atol=1e-5)
