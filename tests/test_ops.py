@@ -86,23 +86,15 @@ EXACT = [case for case in CASES if case.exact]
 @pytest.mark.parametrize("case", EXACT, ids=str)
 def test_integers_are_exact(case, dtype, isa, rng):
     arrays = draw(case, rng, True)
-    with exact_convolutions():
-        y, _ = run(case, arrays, dtype)
-        check(case, y, arrays, dtype, exact=True)
-        if y.size > 8 and 0 not in sum(case.shapes, ()):
-            assert np.count_nonzero(y) >= 0.3 * y.size, "the inputs prove nothing"
-        if case.backward:
-            dy = rng.integers(-3, 4, y.shape).astype(np.float64)
-            _, gradients = run(case, arrays, dtype, dy)
-            for got, expected in zip(gradients, case.backward(*arrays, dy), strict=True):
-                np.testing.assert_array_equal(got, expected)
-
-
-def exact_convolutions():
-    """Hook for a build whose convolutions have a faster, less exact form; all are direct so far."""
-    import contextlib
-
-    return contextlib.nullcontext()
+    y, _ = run(case, arrays, dtype)
+    check(case, y, arrays, dtype, exact=True)
+    if y.size > 8 and 0 not in sum(case.shapes, ()):
+        assert np.count_nonzero(y) >= 0.3 * y.size, "the inputs prove nothing"
+    if case.backward:
+        dy = rng.integers(-3, 4, y.shape).astype(np.float64)
+        _, gradients = run(case, arrays, dtype, dy)
+        for got, expected in zip(gradients, case.backward(*arrays, dy), strict=True):
+            np.testing.assert_array_equal(got, expected)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if 0 not in case.shapes[0]], ids=str)
@@ -118,10 +110,9 @@ def test_stays_in_bounds(case, at_end, isa, rng, monkeypatch):
     monkeypatch.setattr(native, "kernel", guarded_kernel(isa, at_end))
     monkeypatch.setattr(native, "workspace", guarded_workspace(at_end))
     arrays = draw(case, rng, True)
-    with exact_convolutions():
-        y, _ = run(case, arrays, np.float32)
-        check(case, y, arrays, np.float32, exact=True)
-        run(case, arrays, np.float32, rng.integers(-3, 4, y.shape).astype(np.float64))
+    y, _ = run(case, arrays, np.float32)
+    check(case, y, arrays, np.float32, exact=True)
+    run(case, arrays, np.float32, rng.integers(-3, 4, y.shape).astype(np.float64))
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.exact], ids=str)
