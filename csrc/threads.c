@@ -56,13 +56,16 @@ static struct {
     .finished = PTHREAD_COND_INITIALIZER,
 };
 
-/* What the caller knows of a sleeping worker, all under team.lock. */
+/* What the caller knows of a worker. */
 static struct {
+    _Alignas(64) _Atomic uint64_t attended; /* the last job of which it claimed a chunk */
+    int missed;                             /* jobs in a row without it; the caller's own count */
+    /* under team.lock */
+    int started; /* thread is set */
+    int asleep;
+    int avoided; /* 1 + the CPU that was taken from those where it may run, 0 for none */
     pthread_t thread;
-    cpu_set_t home; /* where it may run */
-    int asleep;     /* 1 + the CPU where it fell asleep, 0 while awake */
-    int steered;    /* kept off the caller's CPU until it has woken up */
-} sleeper[MAX_THREADS];
+} workers[MAX_THREADS];
 
 static inline void pause_briefly(void)
 {
@@ -93,7 +96,7 @@ static void work_on(uint64_t job, int worker)
     parallel_body *body = atomic_load_explicit(&team.body, memory_order_relaxed);
     const void *task = atomic_load_explicit(&team.task, memory_order_relaxed);
     int64_t chunks = atomic_load_explicit(&team.chunks, memory_order_relaxed);
-    int threads = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    int threads = atomic_load_explicit(&team.threads, memory_order_relaxed), came = 0;
     atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < threads; i++) {
         int range = (worker + i) % threads;
@@ -104,6 +107,10 @@ static void work_on(uint64_t job, int worker)
             if (!atomic_compare_exchange_weak_explicit(next, &claim, claim + 1,
                                                        memory_order_acq_rel, memory_order_acquire))
                 continue;
+            if (!came) {
+                came = 1;
+                atomic_store_explicit(&workers[worker].attended, job, memory_order_relaxed);
+            }
             body(task, (int64_t)(claim & CHUNK_MASK), worker);
             finish_chunk(chunks);
             claim = atomic_load_explicit(next, memory_order_acquire);
@@ -111,28 +118,53 @@ static void work_on(uint64_t job, int worker)
     }
 }
 
-/* Wake workers 1 to threads - 1. The system wakes a thread where it fell asleep, even on the very
- * CPU on which the caller is running while another one is idle, and moves it some milliseconds
- * later, or not at all: a product of two 1024 x 1024 matrices took 15 ms on two threads instead
- * of 7.4. So such a worker is kept off that CPU while it wakes. */
+/* Keep a worker off the caller's CPU; team.lock is held. The system may put it there, waking or
+ * spinning, and leave it waiting for the caller's time slice to end though another CPU is idle: a
+ * product of two 1024 x 1024 matrices took 15 ms on two threads instead of 7.4, see
+ * docs/decisions/threads.md. */
+static void steer(int worker, int here)
+{
+    cpu_set_t mask;
+    if (here < 0 || !workers[worker].started || workers[worker].avoided == here + 1 ||
+        pthread_getaffinity_np(workers[worker].thread, sizeof mask, &mask))
+        return;
+    if (workers[worker].avoided)
+        CPU_SET((size_t)workers[worker].avoided - 1, &mask);
+    workers[worker].avoided = CPU_ISSET((size_t)here, &mask) ? here + 1 : 0;
+    CPU_CLR((size_t)here, &mask);
+    if (CPU_COUNT(&mask) == 0 || pthread_setaffinity_np(workers[worker].thread, sizeof mask, &mask))
+        workers[worker].avoided = 0;
+}
+
+/* Wake workers 1 to threads - 1. */
 static void wake(int threads)
 {
     pthread_mutex_lock(&team.lock);
     int here = sched_getcpu();
-    for (int worker = 1; worker < threads; worker++) {
-        if (here < 0 || sleeper[worker].asleep != here + 1 || sleeper[worker].steered)
-            continue;
-        cpu_set_t *home = &sleeper[worker].home, away;
-        if (pthread_getaffinity_np(sleeper[worker].thread, sizeof *home, home))
-            continue;
-        away = *home;
-        CPU_CLR((size_t)here, &away);
-        sleeper[worker].steered =
-            CPU_COUNT(&away) > 0 &&
-            !pthread_setaffinity_np(sleeper[worker].thread, sizeof away, &away);
-    }
+    for (int worker = 1; worker < threads; worker++)
+        if (workers[worker].asleep)
+            steer(worker, here);
     pthread_cond_broadcast(&team.published);
     pthread_mutex_unlock(&team.lock);
+}
+
+/* After a job: a worker that keeps missing them may be waiting for the very CPU that the caller
+ * runs on. It is moved at its second miss, then at every doubling, since a job may just be over
+ * before anyone can come. */
+static void count_misses(uint64_t job, int threads)
+{
+    for (int worker = 1; worker < threads; worker++) {
+        if (atomic_load_explicit(&workers[worker].attended, memory_order_relaxed) == job) {
+            workers[worker].missed = 0;
+            continue;
+        }
+        int missed = ++workers[worker].missed;
+        if (missed < 2 || missed & (missed - 1))
+            continue;
+        pthread_mutex_lock(&team.lock);
+        steer(worker, sched_getcpu());
+        pthread_mutex_unlock(&team.lock);
+    }
 }
 
 /* Return the number of the next job after `seen`: look for it, then sleep. */
@@ -146,15 +178,11 @@ static uint64_t next_job(uint64_t seen, int worker)
     }
     pthread_mutex_lock(&team.lock);
     atomic_fetch_add(&team.sleepers, 1);
-    sleeper[worker].thread = pthread_self();
-    sleeper[worker].asleep = 1 + sched_getcpu();
+    workers[worker].asleep = 1;
     while ((job = atomic_load(&team.job)) == seen)
         pthread_cond_wait(&team.published, &team.lock);
-    sleeper[worker].asleep = 0;
+    workers[worker].asleep = 0;
     atomic_fetch_sub(&team.sleepers, 1);
-    if (sleeper[worker].steered)
-        pthread_setaffinity_np(pthread_self(), sizeof sleeper[worker].home, &sleeper[worker].home);
-    sleeper[worker].steered = 0;
     pthread_mutex_unlock(&team.lock);
     return job;
 }
@@ -171,6 +199,10 @@ static void *host_workers(void *argument)
 #pragma omp parallel num_threads(start.count)
     {
         int worker = start.first + omp_get_thread_num();
+        pthread_mutex_lock(&team.lock);
+        workers[worker].thread = pthread_self();
+        workers[worker].started = 1;
+        pthread_mutex_unlock(&team.lock);
         for (uint64_t job = start.seen;;) {
             job = next_job(job, worker);
             if (worker < atomic_load_explicit(&team.threads, memory_order_relaxed))
@@ -249,6 +281,7 @@ void pydl_run_chunks(int threads, int64_t chunks, parallel_body *body, const voi
         wake(threads);
     work_on(job, 0);
     wait_for_others(chunks);
+    count_misses(job, threads);
     pthread_mutex_unlock(&team.caller);
 }
 
@@ -261,6 +294,6 @@ void pydl_forget_team(void)
     pthread_cond_init(&team.finished, NULL);
     atomic_store(&team.sleepers, 0);
     atomic_store(&team.waiting, 0);
-    memset(sleeper, 0, sizeof sleeper);
+    memset(workers, 0, sizeof workers);
     team.workers = 0;
 }
