@@ -36,8 +36,17 @@ ISAS = {  # machine: {instruction set: its flags}
 SMALL = ["baseline_f32", "baseline_f64", "avx2_f64", "avx512_f64", "neon_f64"]
 CFLAGS = ["-std=gnu11", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 CFLAGS += ["-fno-asynchronous-unwind-tables"]  # a tenth of the wheel, for nobody
+CFLAGS += ["-ffunction-sections", "-fdata-sections"]  # what a variant never calls stays out
 CFLAGS += ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Wconversion"]
-LDFLAGS = ["-fopenmp", "-Wl,-s", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack", "-Wl,--exclude-libs,ALL"]
+LDFLAGS = [
+    "-fopenmp",
+    "-Wl,-s",
+    "-Wl,--gc-sections",
+    "-Wl,-z,relro",
+    "-Wl,-z,now",
+    "-Wl,-z,noexecstack",
+    "-Wl,--exclude-libs,ALL",
+]
 FREE_THREADED = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 

@@ -40,11 +40,13 @@ struct pydl_gemm {
  * s*dil_w - pad_w, c] w[r,s,c,o], c running over the group of o; taps outside the image count as 0.
  * The padding below and to the right is whatever P and Q imply, and may be negative. relu: the
  * forward kernel ends with max(0, y). Images first <= n < last are computed; backward_weight sums
- * over them, adding to dw when `accumulate`. */
+ * over them, adding to dw when `accumulate`. exact: every output is a plain sum of products; else
+ * 3 x 3 convolutions of float32 may take Winograd's way, whose rounding errors are up to twice as
+ * large and in which an infinity reaches the whole tile as NaN. */
 struct pydl_conv2d {
     int64_t N, C, H, W, O, KH, KW, P, Q;
     int64_t stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups;
-    int64_t relu, accumulate;
+    int64_t relu, accumulate, exact;
     int64_t first, last;
 };
 

@@ -204,6 +204,7 @@ from pydl.ops import (
     zeros as zeros,
     zeros_like as zeros_like,
 )
+from pydl.ops.conv import get_conv_precision as get_conv_precision, set_conv_precision as set_conv_precision
 from pydl.random import (
     Generator as Generator,
     default_generator as default_generator,

@@ -15,7 +15,7 @@ enum { NARROW_WIDTH = 4 }; /* output channels of a narrow tile, at most */
 
 struct conv_shape {
     int64_t backward; /* w is read as (KH, KW, out, in) instead of (KH, KW, in, out) */
-    int64_t images, groups, relu;
+    int64_t images, groups, relu, exact;
     int64_t in_channels, out_channels; /* of all groups */
     int64_t in_size[2], out_size[2], kernel[2], stride[2], pad[2], dilation[2];
     int64_t tail; /* columns of the last output row where it is shorter, else 0 */
@@ -109,6 +109,17 @@ void KERNEL(conv_narrow_line)(const struct conv_tile *t, int64_t count);
 int64_t KERNEL(conv_direct_workspace)(const struct conv_shape *c);
 void KERNEL(conv_direct)(const struct conv_shape *c, const real *in, const real *w,
                          const real *bias, real *out, void *workspace);
+
+/* conv_winograd.c, conv_winograd_weight.c: is it allowed, and the better way? By everything but the
+ * number of images. */
+int KERNEL(conv_winograd_pays)(const struct conv_shape *c);
+int64_t KERNEL(conv_winograd_workspace)(const struct conv_shape *c);
+void KERNEL(conv_winograd)(const struct conv_shape *c, const real *in, const real *w,
+                           const real *bias, real *out, void *workspace);
+
+int64_t KERNEL(conv_winograd_weight_workspace)(const struct pydl_conv2d *g);
+void KERNEL(conv_winograd_weight)(const struct pydl_conv2d *g, const real *x, const real *dy,
+                                  real *dw, void *workspace);
 
 /* conv_depthwise.c: groups == in_channels == out_channels; needs no workspace. */
 void KERNEL(conv_depthwise)(const struct conv_shape *c, const real *in, const real *w,

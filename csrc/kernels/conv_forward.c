@@ -8,6 +8,7 @@ struct conv_shape KERNEL(conv_shape)(const struct pydl_conv2d *g, int64_t backwa
         .backward = backward,
         .images = g->last - g->first,
         .groups = g->groups,
+        .exact = g->exact,
         .relu = backward ? 0 : g->relu,
         .in_channels = backward ? g->O : g->C,
         .out_channels = backward ? g->C : g->O,
@@ -73,12 +74,14 @@ struct conv_axis KERNEL(conv_axis)(const struct conv_shape *c, int axis, int64_t
     return c->backward ? axis_backward(c, axis, class) : axis_forward(c, axis);
 }
 
-enum algorithm { DIRECT, DEPTHWISE };
+enum algorithm { DIRECT, DEPTHWISE, WINOGRAD };
 
 static enum algorithm algorithm_of(const struct conv_shape *c)
 {
     if (c->groups > 1 && c->groups == c->in_channels && c->groups == c->out_channels)
         return DEPTHWISE;
+    if (KERNEL(conv_winograd_pays)(c) && !KERNEL(conv_narrow)(c))
+        return WINOGRAD;
     return DIRECT;
 }
 
@@ -87,6 +90,8 @@ int64_t KERNEL(conv_workspace)(const struct conv_shape *c)
     switch (algorithm_of(c)) {
     case DEPTHWISE:
         return 0;
+    case WINOGRAD:
+        return KERNEL(conv_winograd_workspace)(c);
     default:
         return KERNEL(conv_direct_workspace)(c);
     }
@@ -98,6 +103,9 @@ void KERNEL(conv)(const struct conv_shape *c, const real *in, const real *w, con
     switch (algorithm_of(c)) {
     case DEPTHWISE:
         KERNEL(conv_depthwise)(c, in, w, bias, out);
+        break;
+    case WINOGRAD:
+        KERNEL(conv_winograd)(c, in, w, bias, out, workspace);
         break;
     default:
         KERNEL(conv_direct)(c, in, w, bias, out, workspace);

@@ -7,11 +7,7 @@
  * of dw runs through all pixels of the block. A small dw is summed in parts, one group of blocks
  * each, added in order at the end; for a large one all threads share a block and divide the tiles.
  */
-#include "isa.h"
-#include "pydl.h"
-#include "kernels.h"
-#include "vec.h"
-#include "parallel.h"
+#include "conv.h"
 #include "conv_weight_pack.h"
 #include "conv_weight_plan.h"
 #include "conv_weight_tile.h"
@@ -295,14 +291,26 @@ static void sum_shared(struct weight_task *t)
     }
 }
 
+static int takes_winograd(const struct pydl_conv2d *g)
+{
+    const struct conv_shape c = KERNEL(conv_shape)(g, 0);
+    return g->first < g->last && KERNEL(conv_winograd_pays)(&c);
+}
+
 int64_t KERNEL(conv2d_backward_weight_workspace)(const struct pydl_conv2d *g)
 {
+    if (takes_winograd(g))
+        return KERNEL(conv_winograd_weight_workspace)(g);
     return weight_plan(g).size * (int64_t)sizeof(real);
 }
 
 void KERNEL(conv2d_backward_weight)(const struct pydl_conv2d *g, const real *x, const real *dy,
                                     real *dw, void *workspace)
 {
+    if (takes_winograd(g)) {
+        KERNEL(conv_winograd_weight)(g, x, dy, dw, workspace);
+        return;
+    }
     struct weight_plan p = weight_plan(g);
     if (p.blocks == 0) {
         if (!g->accumulate)

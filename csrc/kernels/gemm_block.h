@@ -80,7 +80,7 @@ static const real *prepare_b(const struct gemm_block *q, struct gemm_panel *p, i
 static void run_panel(const struct gemm_block *q, struct gemm_panel *p, const real *next, real *c)
 {
     const struct pydl_gemm *g = q->g;
-    gemm_tile_function *tile = gemm_pick(p->columns, p->a_by_k);
+    gemm_tile_function *tile = KERNEL(gemm_pick)(p->columns, p->a_by_k);
     const int64_t n = q->i1 - q->i0, tiles = ceil_div(n, MR), size = n / tiles, larger = n % tiles;
     const int64_t a_row = g->trans_a ? 1 : g->lda;
     const int turned = g->trans_b && !q->b_shared;

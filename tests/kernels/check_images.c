@@ -146,9 +146,10 @@ static void conv(struct pydl_conv2d g)
                                       workspace(KERNEL(conv2d_backward_input_workspace)(&g)));
         KERNEL(conv2d_backward_weight)(&g, x_given, dy_given, dw_got,
                                        workspace(KERNEL(conv2d_backward_weight_workspace)(&g)));
-        expect("y", y_got, y, ny, exact ? 0 : 2, (double)(taps * g.C * 16));
-        expect("dx", dx_got, dx, nx, exact ? 0 : 2, (double)(taps * g.O * 16));
-        expect("dw", dw_got, dw, nw, exact ? 0 : 2, (double)(pixels * 16));
+        const double units = !g.exact ? 4 : exact ? 0 : 2;
+        expect("y", y_got, y, ny, units, (double)(taps * g.C * 16));
+        expect("dx", dx_got, dx, nx, units, (double)(taps * g.O * 16));
+        expect("dw", dw_got, dw, nw, units, (double)(pixels * 16));
     }
 }
 
@@ -158,23 +159,23 @@ struct window {
 };
 
 static void conv_case(const struct window *k, int64_t N, int64_t C, int64_t H, int64_t W, int64_t O,
-                      int64_t groups)
+                      int64_t groups, int64_t fast)
 {
     struct pydl_conv2d g = {.N = N, .C = C, .H = H, .W = W, .O = O, .groups = groups, .last = N};
     g.KH = k->kernel[0], g.stride_h = k->stride[0], g.pad_h = k->pad[0], g.dil_h = k->dilation[0];
     g.KW = k->kernel[1], g.stride_w = k->stride[1], g.pad_w = k->pad[1], g.dil_w = k->dilation[1];
     g.P = (H + 2 * g.pad_h - g.dil_h * (g.KH - 1) - 1) / g.stride_h + 1;
     g.Q = (W + 2 * g.pad_w - g.dil_w * (g.KW - 1) - 1) / g.stride_w + 1;
-    g.relu = chance(2), g.accumulate = chance(2);
+    g.relu = chance(2), g.accumulate = chance(2), g.exact = !fast;
     if (N > 2)
         g.first = chance(2), g.last = N - chance(2);
     check_case(
         "conv2d",
         "N %d C %d %dx%d O %d kernel %dx%d stride %d,%d pad %d,%d dilation %d,%d groups %d relu %d"
-        " accumulate %d images %d to %d",
+        " accumulate %d exact %d images %d to %d",
         (int)N, (int)C, (int)H, (int)W, (int)O, (int)g.KH, (int)g.KW, (int)g.stride_h,
         (int)g.stride_w, (int)g.pad_h, (int)g.pad_w, (int)g.dil_h, (int)g.dil_w, (int)groups,
-        (int)g.relu, (int)g.accumulate, (int)g.first, (int)g.last);
+        (int)g.relu, (int)g.accumulate, (int)g.exact, (int)g.first, (int)g.last);
     conv(g);
 }
 
@@ -195,22 +196,37 @@ static void check_conv(void)
     for (int64_t k = 0; k < LENGTH(windows); k++) {
         for (int64_t i = 0; i < LENGTH(ins); i++)
             for (int64_t j = 0; j < LENGTH(outs); j++)
-                conv_case(&windows[k], 1 + (i + j) % 3, ins[i], 7 + j % 3, 8 + i % 4, outs[j], 1);
+                conv_case(&windows[k], 1 + (i + j) % 3, ins[i], 7 + j % 3, 8 + i % 4, outs[j], 1,
+                          0);
         for (int64_t i = 0; i < LENGTH(grouped); i++)
             conv_case(&windows[k], 1 + i % 3, grouped[i][0], 8, 9 + i % 3, grouped[i][1],
-                      grouped[i][2]);
+                      grouped[i][2], 0);
     }
     for (int64_t i = 0; i < 4; i++) { /* pixels for several blocks and several partial sums of dw */
-        conv_case(&windows[2], 4, 4, 37, 39, 9, 1);
-        conv_case(&windows[0], 5, 17, 31, 29, 33, 1);
-        conv_case(&windows[3], 3, 1, 71, 73, 6, 1);
-        conv_case(&windows[2], 3, 6, 37, 39, 6, 6);
+        conv_case(&windows[2], 4, 4, 37, 39, 9, 1, 0);
+        conv_case(&windows[0], 5, 17, 31, 29, 33, 1, 0);
+        conv_case(&windows[3], 3, 1, 71, 73, 6, 1, 0);
+        conv_case(&windows[2], 3, 6, 37, 39, 6, 6, 0);
     }
-    conv_case(&windows[2], 2, 130, 3, 3, 131, 1); /* panels of weights beyond a cache, dy packed */
-    conv_case(&windows[0], 5, 70, 2, 2, 65, 1);   /* tiles across images */
-    conv_case(&windows[5], 9, 1, 12, 12, 6, 1);   /* images split among threads */
-    conv_case(&windows[2], 1, 3, 1, 1, 5, 1);     /* one pixel, all else padding */
-    conv_case(&windows[2], 0, 3, 4, 4, 5, 1);
+    conv_case(&windows[2], 2, 130, 3, 3, 131, 1,
+              0);                                  /* panels of weights beyond a cache, dy packed */
+    conv_case(&windows[0], 5, 70, 2, 2, 65, 1, 0); /* tiles across images */
+    conv_case(&windows[5], 9, 1, 12, 12, 6, 1, 0); /* images split among threads */
+    conv_case(&windows[2], 1, 3, 1, 1, 5, 1, 0);   /* one pixel, all else padding */
+    conv_case(&windows[2], 0, 3, 4, 4, 5, 1, 0);
+    /* 3 x 3 taps through Winograd's points: outputs in part of a tile, channels in part of a
+     * vector, weights whose points stay and those too many for it, several slices of channels and
+     * squares of sums, several blocks and parts of tiles, no padding and more than the filter
+     * reaches */
+    const struct window wide = {{3, 3}, {1, 1}, {3, 0}, {1, 1}};
+    for (int64_t i = 0; i < 12; i++)
+        conv_case(i % 3 ? &windows[2] : &wide, 1 + i % 3, 12 + 5 * i, 4 + i % 7, 5 + i % 5,
+                  14 + 9 * (i % 4), 1, 1);
+    conv_case(&windows[2], 3, 20, 37, 39, 33, 1, 1);
+    conv_case(&windows[2], 2, 140, 14, 9, 150, 1, 1);
+    conv_case(&windows[2], 2, 150, 6, 7, 3, 1, 1);
+    conv_case(&windows[2], 5, 70, 8, 8, 65, 1, 1);
+    conv_case(&windows[2], 0, 20, 8, 8, 20, 1, 1);
 }
 
 struct pool_output {
