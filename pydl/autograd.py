@@ -1,44 +1,52 @@
 """Tensor, the tape and the walk back over it. Knows no op.
 
-An op computes its result on raw arrays and calls :func:`record` with the closure that carries a gradient back::
+An op computes its result and calls :func:`record` with the closure that carries a gradient back::
 
-    def relu(x: Tensor) -> Tensor:
-        y = ...                                    # a kernel call on x._array
-        return record("relu", y, (x,), lambda dy, needs: (relu_backward(dy, y),), save_result=True)
+    def negate(x: Tensor) -> Tensor:
+        return record("negate", -x._array, (x,), lambda dy, needs: (-dy,))
 
-The closure holds raw arrays and never a Tensor of its own result, so that reference counting alone frees the tape.
+What a model spends its time on goes a shorter way: :func:`make` gives a tensor that is an address and a layout until
+somebody asks for its array, a kernel fills it, and :func:`attach` puts the op on the tape, with a closure of tensors.
+A closure holds arrays or addresses and never a Tensor of its own result: reference counting alone frees the tape.
 """
 
 from __future__ import annotations
 
 import itertools
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pydl import native
-from pydl.native import Array
-from pydl.place import Place
+from pydl.grad_mode import (
+    enable_grad as enable_grad,
+    is_grad_enabled as is_grad_enabled,
+    mode,
+    no_grad as no_grad,
+    set_grad_enabled as set_grad_enabled,
+)
+from pydl.native import Array, Layout
 
 if TYPE_CHECKING:
     from pydl.ops.methods import Methods
 else:
     Methods = object  # ops/methods.py attaches the methods; type checkers read them there
 
-Backward = Callable[..., tuple[Array | None, ...]]
+Backward = Callable[..., Sequence[Any]]  # of tensors: (dy, needs), a Tensor or None for each input
+ArrayBackward = Callable[..., Sequence[Array | None]]  # the same of arrays
 
 _counter = itertools.count()
 
 
-class _Mode(threading.local):
-    enabled = True
+class _Array:
+    """The array of a tensor that an op made: an address and a layout until somebody asks for it."""
 
-
-_mode = _Mode()
+    def __get__(self, x: Tensor, owner: type[Tensor] | None = None) -> Array:
+        array = native.array_at(x._pointer, x._layout or layout_of(x))
+        x.__dict__["_array"] = array  # found first from now on, since this class has no __set__
+        return array
 
 
 class Tensor(Methods):
@@ -57,6 +65,12 @@ class Tensor(Methods):
 
     requires_grad: bool = False
     grad: Tensor | None = None
+    _layout: Layout | None = None  # what layout_of() and pointer_of() found out about _array
+    _pointer: Any = None
+    if TYPE_CHECKING:
+        _array: Array
+    else:
+        _array = _Array()
     _node: Node | None = None
     _index: int = 0  # which of the node's results
     _version: list[int] | None = None  # counts in-place changes; shared by all views of one memory
@@ -66,7 +80,7 @@ class Tensor(Methods):
     def __init__(self, array: Any) -> None:
         if type(array) is not np.ndarray or not array.dtype.isnative or not array.flags.aligned:
             array = _as_array(array)
-        self._array: Array = array
+        self._array = array
 
     @property
     def is_leaf(self) -> bool:
@@ -81,17 +95,17 @@ class Tensor(Methods):
     @property
     def shape(self) -> Size:
         """The length of each dimension."""
-        return Size(self._array.shape)
+        return Size((self._layout or layout_of(self)).shape)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype of the elements."""
-        return self._array.dtype
+        return (self._layout or layout_of(self)).dtype
 
     @property
     def ndim(self) -> int:
         """The number of dimensions."""
-        return self._array.ndim
+        return len((self._layout or layout_of(self)).shape)
 
     @property
     def data(self) -> Tensor:
@@ -102,7 +116,11 @@ class Tensor(Methods):
     def data(self, value: Tensor) -> None:
         if value._array.shape != self._array.shape:
             raise ValueError(f"data: expects shape {self._array.shape}, got {value._array.shape}")
-        self._array = value._array
+        self._rebind(value._array)
+
+    def _rebind(self, array: Array) -> None:
+        """Take another array's memory."""
+        self._array, self._layout, self._pointer = array, None, None
 
     def numpy(self) -> Array:
         """Return the array itself: shared memory, so a change of one is a change of the other.
@@ -110,7 +128,7 @@ class Tensor(Methods):
         Raises:
             RuntimeError: The tensor requires a gradient (use ``.detach().numpy()``).
         """
-        if self.requires_grad and _mode.enabled:
+        if self.requires_grad and mode.enabled:
             raise RuntimeError("numpy: the tensor requires a gradient, which an array cannot carry: use detach()")
         return self._array
 
@@ -150,9 +168,7 @@ class Tensor(Methods):
         Raises:
             RuntimeError: Nothing requires a gradient; the tape was walked before; a needed tensor was changed in place.
         """
-        from pydl.walk import backward  # walk.py makes Tensors, so it comes after this module
-
-        backward([self], [gradient], retain_graph, create_graph)
+        _walk_back([self], [gradient], retain_graph, create_graph)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook` with this tensor's gradient in :meth:`backward`; what it returns, if not None, replaces it."""
@@ -161,6 +177,8 @@ class Tensor(Methods):
         if self._node is None:
             hooks = self.__dict__.setdefault("_hooks", {})
             return Handle(hooks, hook)
+        if self._node.hooks is None:
+            self._node.hooks = {}
         return Handle(self._node.hooks, (self._index, hook))
 
     def retain_grad(self) -> None:
@@ -176,7 +194,7 @@ class Tensor(Methods):
         y = type(self).__new__(type(self))
         y.__dict__.update(self.__dict__)
         y._array, y._version, y._base = native.copy(self._array, native.empty_like(self._array)), None, None
-        y._views = None
+        y._views = y._layout = y._pointer = None
         y.grad = None if self.grad is None else self.grad.__deepcopy__(memo)
         memo[id(self)] = y
         return y
@@ -208,59 +226,80 @@ class Handle:
 
 
 class Node:
-    """One op on the tape: its name, where its inputs came from, and the closure that carries gradients back."""
+    """One op on the tape: its name, where its inputs came from, and the closure that carries gradients back.
 
-    __slots__ = ("__weakref__", "backward", "edges", "hooks", "name", "needs", "order", "results", "saved")
+    An edge is a leaf, the node of an input's op (or that and which of its results the input is), or None where no
+    gradient is needed.
+    """
 
-    def __init__(self, name: str, inputs: Sequence[Tensor | None], backward: Backward, results: int = 1) -> None:
-        self.name, self.backward, self.results = name, backward, results
+    __slots__ = ("__weakref__", "backward", "edges", "fresh", "hooks", "name", "order", "results", "saved")
+
+    def __init__(
+        self, name: str, inputs: Sequence[Tensor | None], backward: Backward, results: int = 1, fresh: bool = False
+    ) -> None:
+        self.name, self.backward, self.results, self.fresh = name, backward, results, fresh
         self.order = next(_counter)
-        self.needs = tuple([x is not None and x.requires_grad for x in inputs])
-        self.edges: list[Any] = [
-            None if x is None or not x.requires_grad else (x._node, x._index) if x._node is not None else x
-            for x in inputs
-        ]
-        self.saved: list[tuple[list[int], int]] = []
-        self.hooks: dict[int, Any] = {}
-
-    def __lt__(self, other: Node) -> bool:
-        return self.order > other.order  # a heap gives the latest node first
+        self.edges: list[Any] = []
+        for x in inputs:  # a loop costs half of a comprehension here, and every op of a model passes by
+            if x is None or not x.requires_grad:
+                self.edges.append(None)
+            elif x._node is None:
+                self.edges.append(x)
+            else:
+                self.edges.append(x._node if x._node.results == 1 else (x._node, x._index))
+        self.saved: Sequence[tuple[list[int], int]] = ()
+        self.hooks: dict[int, Any] | None = None
 
     def __repr__(self) -> str:
         return f"<{self.name} #{self.order}>"
 
 
+# ---- memory ----
+
+
+def layout_of(x: Tensor) -> Layout:
+    """Return how the tensor's array lies in memory; ask once, with ``x._layout or layout_of(x)``."""
+    layout = x._layout = native.layout(x._array)
+    return layout
+
+
+def pointer_of(x: Tensor) -> Any:
+    """Return the address of the tensor's array, which must be dense; ask once, as for the layout."""
+    pointer = x._pointer = native.address(x._array, x._layout or layout_of(x))
+    return pointer
+
+
+def wrap(array: Array) -> Tensor:
+    """Return a tensor over an array of pydl's own making, unchecked."""
+    y: Tensor = _new(Tensor)
+    y._array = array
+    return y
+
+
+def make(layout: Layout) -> Tensor:
+    """Return a tensor of uninitialised memory that lies as `layout` says, which is dense."""
+    y: Tensor = _new(Tensor)
+    y._layout = layout
+    y._pointer = layout.allocate(layout.pointer_type, layout.count)
+    return y
+
+
+def lying(x: Tensor, layout: Layout) -> Any:
+    """Return the address of the tensor's elements as `layout`, of the same shape, says: its own memory or a copy."""
+    if (x._layout or layout_of(x)) is layout:
+        return x._pointer or pointer_of(x)
+    return native.address(x._array, layout)
+
+
+_new = Tensor.__new__
+
+
 # ---- recording ----
-
-
-def is_grad_enabled() -> bool:
-    """Return whether ops of this thread are recorded."""
-    return _mode.enabled
-
-
-@contextmanager
-def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Record ops of this thread, or not, within a ``with`` block or a decorated function."""
-    before, _mode.enabled = _mode.enabled, bool(enabled)
-    try:
-        yield
-    finally:
-        _mode.enabled = before
-
-
-def no_grad() -> Any:
-    """Record nothing within a ``with`` block or a decorated function: for evaluation and for changing weights."""
-    return set_grad_enabled(False)
-
-
-def enable_grad() -> Any:
-    """Record again within a block inside :func:`no_grad`."""
-    return set_grad_enabled(True)
 
 
 def needs_grad(*inputs: Tensor | None) -> bool:
     """Return whether an op on these inputs goes on the tape, so that it keeps what its gradient needs."""
-    if _mode.enabled:
+    if mode.enabled:
         for x in inputs:
             if x is not None and x.requires_grad:
                 return True
@@ -271,7 +310,7 @@ def record(
     name: str,
     array: Array,
     inputs: Sequence[Tensor | None],
-    backward: Backward,
+    backward: ArrayBackward,
     saved: Sequence[Tensor] = (),
     save_result: bool = False,
     view_of: Tensor | None = None,
@@ -292,20 +331,59 @@ def record(
     y = Tensor(array)
     if view_of is not None:
         y._version, y._base = version(view_of), view_of._base if view_of._base is not None else view_of
-        if _mode.enabled and (y._base._node is not None or not y._base.requires_grad):  # others cannot be overwritten
+        if mode.enabled and (y._base._node is not None or not y._base.requires_grad):  # others cannot be overwritten
             _remember(y._base, y)
     if needs_grad(*inputs):
-        node = y._node = Node(name, inputs, backward)
-        y.requires_grad = True
-        node.saved = [(cell, cell[0]) for cell in map(version, (*saved, y) if save_result else saved)]
+        attach(y, name, inputs, on_arrays(backward), (*saved, y) if save_result else saved)
     return y
+
+
+def on_arrays(backward: ArrayBackward) -> Backward:
+    """Return a closure of arrays as one of tensors."""
+
+    def on_tensors(*arguments: Any) -> list[Tensor | None]:
+        *dys, needs = arguments
+        found = backward(*[None if dy is None else dy._array for dy in dys], needs)
+        return [None if g is None else wrap(g) for g in found]
+
+    return on_tensors
+
+
+def attach(
+    y: Tensor,
+    name: str,
+    inputs: Sequence[Tensor | None],
+    backward: Backward,
+    saved: Sequence[Tensor] = (),
+    fresh: bool = False,
+) -> None:
+    """Put the op that made `y` on the tape.
+
+    Args:
+        y: The result.
+        name: The op's public name, for error messages.
+        inputs: The tensors it was computed from; None for an optional one that was left out.
+        backward: Called as ``backward(dy, needs)``: `dy` a tensor of the result's shape and dtype, `needs` a bool for
+            each input. Returns a tensor of the input's shape and dtype for each input, None where not needed; it may
+            return `dy` itself or a view of it, and must not write into it.
+        saved: The tensors whose values `backward` reads, `y` perhaps among them: changing one in place before it runs
+            is an error.
+        fresh: `backward` makes each of its results anew: none shares memory with `dy` or another one.
+    """
+    node = y._node = Node(name, inputs, backward, 1, fresh)
+    y.requires_grad = True
+    if saved:
+        node.saved = cells = []
+        for x in saved:
+            cell = x._version or version(x)
+            cells.append((cell, cell[0]))
 
 
 def record_many(
     name: str,
     arrays: Sequence[Array],
     inputs: Sequence[Tensor | None],
-    backward: Backward,
+    backward: ArrayBackward,
     saved: Sequence[Tensor] = (),
 ) -> tuple[Tensor, ...]:
     """Return several results of one op; `backward` is called as ``backward(dy0, dy1, ..., needs)``, None where unused.
@@ -314,81 +392,12 @@ def record_many(
     """
     ys = tuple([Tensor(array) for array in arrays])
     if needs_grad(*inputs):
-        node = Node(name, inputs, backward, len(ys))
+        node = Node(name, inputs, on_arrays(backward), len(ys))
         node.saved = [(cell, cell[0]) for cell in map(version, saved)]
         for index, y in enumerate(ys):
             if y._array.dtype.kind == "f":
                 y._node, y._index, y.requires_grad = node, index, True
     return ys
-
-
-def record_inplace(
-    name: str, x: Tensor, inputs: Sequence[Tensor | None], backward: Backward, saved: Sequence[Tensor] = ()
-) -> Tensor:
-    """Note that `x` now holds the result of an op on `inputs` (x itself, as it was, among them), and return `x`.
-
-    Call :func:`check_inplace` before writing into the array, and this after.
-    """
-    version(x)[0] += 1
-    base = x._base
-    if needs_grad(base, *inputs):
-        if base is None:
-            node = Node(name, inputs, backward)
-            base = x
-        else:
-            node = _region_node(name, base, x, inputs, backward)
-        node.saved = [(cell, cell[0]) for cell in map(version, saved)]
-        base._node, base._index, base.requires_grad = node, 0, True
-        views = [view for view in (reference() for reference in base._views or ()) if view is not None]
-        for view in views if base is x else [x, *views]:
-            place = Place(base._array, view._array)
-            view._node, view._index, view.requires_grad = Node("view", (base,), place.scattered), 0, True
-    return x
-
-
-def check_inplace(name: str, x: Tensor, *others: Tensor | None) -> None:
-    """Raise RuntimeError if `x` must not be changed in place: a recorded leaf, a view of one, read-only memory."""
-    array = x._array
-    if not array.flags.writeable:
-        if 0 in array.strides and any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True)):
-            raise RuntimeError(f"{name}: the tensor is expanded, several elements share one place; clone() it first")
-        raise RuntimeError(f"{name}: the tensor's memory is read-only; clone() it first")
-    if not _mode.enabled:
-        return
-    if x.requires_grad and x._node is None:
-        raise RuntimeError(f"{name}: a leaf that requires a gradient is changed in place; do it within no_grad()")
-    base = x._base
-    if base is None or not base.requires_grad:
-        return
-    if not x.requires_grad:
-        raise RuntimeError(f"{name}: the tensor is a view made within no_grad(), of one with a history; make it anew")
-    if base._node is None:
-        raise RuntimeError(
-            f"{name}: a view of a leaf that requires a gradient is changed in place; do it within no_grad()"
-        )
-
-
-# ---- views ----
-
-
-def _region_node(name: str, base: Tensor, x: Tensor, inputs: Sequence[Tensor | None], backward: Backward) -> Node:
-    """Return the node of an op that overwrote the part `x` of `base`: the other parts' gradient passes by."""
-    place = Place(base._array, x._array)
-    is_x = tuple([input is x for input in inputs])
-
-    def backward_base(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dbase, part = place.copied(dy)
-        own = tuple([needs[0] if same else need for same, need in zip(is_x, needs[1:], strict=True)])
-        results = backward(native.copy(part, native.empty_like(part)), own)
-        part.fill(0)
-        for same, g in zip(is_x, results, strict=True):
-            if same and g is not None:
-                np.add(part, g, out=part)
-        return (dbase, *[None if same else g for same, g in zip(is_x, results, strict=True)])
-
-    return Node(
-        name, (base, *[None if same else input for same, input in zip(is_x, inputs, strict=True)]), backward_base
-    )
 
 
 def _remember(base: Tensor, view: Tensor) -> None:
@@ -430,4 +439,4 @@ def _as_array(values: Any) -> Array:
 
 
 from pydl.function import Function as Function  # noqa: E402 (both are made of the classes above)
-from pydl.walk import grad as grad  # noqa: E402
+from pydl.walk import backward as _walk_back, grad as grad  # noqa: E402

@@ -113,11 +113,10 @@ class Function:
             if any(result is x for x in ctx._constant):
                 y._node, y.requires_grad = None, False
             elif any(result is x for x in saved):
-                y._node.saved.append((version(y), 0))
+                y._node.saved = [*y._node.saved, (version(y), 0)]
         for node in {y._node for y in ys if y._node is not None}:
-            for x in ctx._saved:
-                if x is not None:
-                    node.saved.append((version(x), version(x)[0]))
+            kept = [version(x) for x in ctx._saved if x is not None]
+            node.saved = [*node.saved, *[(cell, cell[0]) for cell in kept]]
         return ys if isinstance(output, tuple) else ys[0]
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Sequence
 from functools import partial
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Node, Tensor
-from pydl.native import Array
+from pydl.autograd import Node, Tensor, layout_of, lying, make, wrap
 
 
 def backward(
@@ -19,44 +18,47 @@ def backward(
     gradients: Sequence[Tensor | None],
     retain_graph: bool = False,
     create_graph: bool = False,
-    accumulate: Callable[[Tensor, Array, bool], None] | None = None,
+    accumulate: Callable[[Tensor, Tensor, bool], None] | None = None,
 ) -> None:
     """Walk the tape back from `tensors`, whose gradients are `gradients`; see :meth:`Tensor.backward`.
 
     The walk goes from the latest op to the earliest and never recurses. `accumulate` gets every gradient that reaches
-    a leaf, and whether its memory is the leaf's alone; the default adds it to the leaf's ``grad``.
+    a leaf, and whether its memory is shared with nobody; the default adds it to the leaf's ``grad``.
     """
     if create_graph:
         raise RuntimeError("backward: create_graph=True asks for gradients of gradients, which pydl does not have")
     accumulate = accumulate or _accumulate
-    pending: dict[Node, list[Array | None]] = {}
-    heap: list[Node] = []
-    late: dict[int, tuple[Tensor, Array]] = {}  # leaves with hooks see the whole gradient once, at the end
+    pending: dict[Node, Any] = {}  # the gradient, or the list of them where a node has several results
+    heap: list[tuple[int, Node]] = []  # the latest node first
+    late: dict[int, tuple[Tensor, Tensor]] = {}  # leaves with hooks see the whole gradient once, at the end
 
-    def arrive(edge: Any, g: Array, alone: bool) -> None:
-        if type(edge) is tuple:
+    def arrive(edge: Any, g: Tensor, owned: bool) -> None:
+        if type(edge) is Node:
+            there = pending.get(edge)
+            if there is None:
+                heappush(heap, (-edge.order, edge))
+            pending[edge] = g if there is None else add(there, g)
+        elif type(edge) is tuple:
             node, index = edge
             slots = pending.get(node)
             if slots is None:
                 slots = pending[node] = [None] * node.results
-                heapq.heappush(heap, node)
-            there = slots[index]
-            slots[index] = g if there is None else add(there, g)
+                heappush(heap, (-node.order, node))
+            slots[index] = g if slots[index] is None else add(slots[index], g)
         elif "_hooks" in edge.__dict__:
             late[id(edge)] = edge, g if id(edge) not in late else add(late[id(edge)][1], g)
         else:
-            accumulate(edge, g, alone)
+            accumulate(edge, g, owned)
 
     for y, gradient in zip(tensors, gradients, strict=True):
         if not y.requires_grad:
             raise RuntimeError("backward: the tensor requires no gradient and was computed from none that does")
-        arrive(y if y._node is None else (y._node, y._index), _seed(y, gradient), False)
+        arrive(_edge(y), _seed(y, gradient), False)
     while heap:
-        node = heapq.heappop(heap)
-        gradients_of_node = pending.pop(node)
-        for index, hook in list(node.hooks.values()):
-            arrived = gradients_of_node[index]
-            gradients_of_node[index] = None if arrived is None else _call_hook(hook, arrived)
+        node = heappop(heap)[1]
+        arrived = pending.pop(node)
+        if node.hooks:
+            arrived = _call_hooks(node, arrived)
         if node.backward is _freed:
             raise RuntimeError(
                 f"backward: the tape at {node.name!r} was walked and freed before; "
@@ -68,18 +70,55 @@ def backward(
                     f"{node.name}: a tensor that its gradient needs was changed in place after the forward pass "
                     f"(version {cell[0]}, recorded at {count}); use the out-of-place form, or clone() it before"
                 )
-        results = node.backward(*gradients_of_node, node.needs)
-        edges = node.edges
+        edges, fresh = node.edges, node.fresh
+        needs = [edge is not None for edge in edges]
+        several = type(arrived) is list
+        results = node.backward(*arrived, needs) if several else node.backward(arrived, needs)
         if not retain_graph:
-            node.backward, node.edges, node.saved = _freed, [], []
-        seen = [_root(g) for g in (*gradients_of_node, *results) if g is not None]
+            node.backward, node.edges, node.saved = _freed, [], ()
         for edge, g in zip(edges, results, strict=True):
-            if edge is not None and g is not None:
-                arrive(edge, g, seen.count(_root(g)) == 1)
+            if edge is None or g is None:
+                continue
+            owned = fresh or (
+                type(edge) is not Node and g is not arrived and _is_alone(g, results, arrived if several else [arrived])
+            )
+            arrive(edge, g, owned)
     for leaf, g in late.values():
         for hook in list(leaf.__dict__["_hooks"].values()):
             g = _call_hook(hook, g)
         accumulate(leaf, g, False)
+
+
+def _edge(y: Tensor) -> Any:
+    return y if y._node is None else (y._node, y._index) if y._node.results > 1 else y._node
+
+
+def _call_hooks(node: Node, arrived: Any) -> Any:
+    gradients = list(arrived) if type(arrived) is list else [arrived]
+    for index, hook in list((node.hooks or {}).values()):
+        if gradients[index] is not None:
+            gradients[index] = _call_hook(hook, gradients[index])
+    return gradients if type(arrived) is list else gradients[0]
+
+
+def _call_hook(hook: Callable[[Tensor], Tensor | None], g: Tensor) -> Tensor:
+    replaced = hook(g)
+    return g if replaced is None else replaced
+
+
+def _is_alone(g: Tensor, results: Sequence[Tensor | None], arrived: Sequence[Tensor | None]) -> bool:
+    """Return whether a node's result `g` shares memory with none of its other results or what it was made from."""
+    root = _root(g)
+    same = [other is not None and _root(other) == root for other in (*results, *arrived)]
+    return sum(same) == 1 and g._array.flags.writeable
+
+
+def _root(g: Tensor) -> int:
+    """Return the identity of the array that owns (or maps) the memory of `g`: views of one memory share it."""
+    array = g._array
+    while type(array.base) is np.ndarray:
+        array = array.base
+    return id(array)
 
 
 def grad(
@@ -98,13 +137,13 @@ def grad(
     ys = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     xs = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     seeds = [grad_outputs] if grad_outputs is None or isinstance(grad_outputs, Tensor) else list(grad_outputs)
-    found: dict[int, Array] = {}
+    found: dict[int, Tensor] = {}
     removable = []
     for x in xs:
         if x._node is not None:  # an inner tensor: its gradient passes by as a hook's argument
             removable.append(x.register_hook(partial(_keep, found, id(x))))
 
-    def collect(leaf: Tensor, g: Array, alone: bool) -> None:
+    def collect(leaf: Tensor, g: Tensor, owned: bool) -> None:
         found[id(leaf)] = g if id(leaf) not in found else add(found[id(leaf)], g)
 
     try:
@@ -115,63 +154,54 @@ def grad(
     missing = [i for i, x in enumerate(xs) if id(x) not in found]
     if missing and not allow_unused:
         raise RuntimeError(f"grad: inputs {missing} take no part in the outputs; allow_unused=True gives None for them")
-    return tuple([Tensor(found[id(x)]) if id(x) in found else None for x in xs])
+    return tuple([found.get(id(x)) for x in xs])
 
 
-def add(a: Array, b: Array) -> Array:
-    """Return a + b for two gradients of one shape, in the memory order of `a`."""
-    axes = native.order(a)
-    if axes is None:
-        a = native.dense(a)
-        axes = tuple(range(a.ndim))
-    p, q = a.transpose(axes), native.dense(native.like(b, a).transpose(axes))
-    y = native.empty(p.shape, p.dtype)
-    flat = native.geometry("broadcast", 1, (p.size,), (1,), (1,))
-    native.kernel("binary", p.dtype)(native.lib.PYDL_ADD, flat, p, q, y)
-    total: Array = y.transpose(np.argsort(axes))
-    return total
+def add(a: Tensor, b: Tensor) -> Tensor:
+    """Return a + b for two gradients of one shape, in the memory order of `a` if that is dense."""
+    form = a._layout or layout_of(a)
+    if form.flat is None:
+        form = native.dense_layout(form.dtype, form.shape)
+    y = make(form)
+    form.kernels.binary(native.lib.PYDL_ADD, form.flat, lying(a, form), lying(b, form), y._pointer)
+    return y
 
 
-def _seed(y: Tensor, gradient: Tensor | None) -> Array:
+def _seed(y: Tensor, gradient: Tensor | None) -> Tensor:
+    form = y._layout or layout_of(y)
     if gradient is None:
-        if y._array.size != 1:
+        if form.size != 1:
             raise RuntimeError(
-                f"backward: the tensor has shape {y._array.shape}; only one with a single element can do without a "
+                f"backward: the tensor has shape {form.shape}; only one with a single element can do without a "
                 "gradient argument: reduce it with .sum() or .mean(), or pass one"
             )
-        return np.ones(y._array.shape, y._array.dtype)
-    g = gradient._array if isinstance(gradient, Tensor) else np.asarray(gradient)
-    if g.shape != y._array.shape:
-        raise RuntimeError(f"backward: the gradient has shape {g.shape}, the tensor {y._array.shape}")
-    return g.astype(y._array.dtype, copy=False)
+        return wrap(np.ones(form.shape, form.dtype))
+    g = gradient if isinstance(gradient, Tensor) else Tensor(gradient)
+    given = g._layout or layout_of(g)
+    if given.shape != form.shape:
+        raise RuntimeError(f"backward: the gradient has shape {given.shape}, the tensor {form.shape}")
+    if given.dtype != form.dtype:
+        return wrap(g._array.astype(form.dtype))
+    return g.detach() if g.requires_grad else g
 
 
-def _accumulate(leaf: Tensor, g: Array, alone: bool) -> None:
+def _accumulate(leaf: Tensor, g: Tensor, owned: bool) -> None:
     """Add `g` to the leaf's gradient, which owns its memory and lies in the leaf's own memory order."""
+    form = leaf._layout or layout_of(leaf)
+    if form.flat is None:  # the leaf is a slice of something: its gradient is dense
+        form = native.dense_layout(form.dtype, form.shape)
     if leaf.grad is not None:
-        leaf.grad = Tensor(native.like(add(leaf.grad._array, g), leaf._array))
-        return
-    placed = native.like(g, leaf._array)
-    if placed is g and not (alone and g.flags.writeable):
-        placed = native.copy(g, native.empty_like(g))
-    leaf.grad = Tensor(placed)
+        g, owned = add(leaf.grad, g), True
+    if not owned or (g._layout or layout_of(g)) is not form:
+        placed = make(form)
+        native.copy(g._array, placed._array)
+        g = placed
+    leaf.grad = g
 
 
-def _root(g: Array) -> int:
-    """Return the identity of the array that owns (or maps) the memory of `g`: views of one memory share it."""
-    while type(g.base) is np.ndarray:
-        g = g.base
-    return id(g)
+def _keep(found: dict[int, Tensor], key: int, g: Tensor) -> None:
+    found[key] = g
 
 
-def _keep(found: dict[int, Array], key: int, g: Tensor) -> None:
-    found[key] = g._array
-
-
-def _freed(*_: Any) -> tuple[Array | None, ...]:
+def _freed(*_: Any) -> tuple[Tensor | None, ...]:
     raise AssertionError("a freed node was walked")
-
-
-def _call_hook(hook: Callable[[Tensor], Tensor | None], g: Array) -> Array:
-    replaced = hook(Tensor(g))
-    return g if replaced is None else replaced._array

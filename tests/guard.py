@@ -36,34 +36,50 @@ class Pages:
         return y
 
 
-def guarded_kernel(isa: str, at_end: bool) -> Callable[..., Any]:
-    """Return a stand-in for native.kernel whose arrays all lie against pages without access."""
+def guard_kernels(at_end: bool) -> None:
+    """Let all arrays of all kernels lie against pages without access, until native.use_isa() is called again."""
+    for kernels in native.kernels.values():
+        for full_name in dir(native.lib):
+            if full_name.startswith(kernels._prefix):
+                setattr(
+                    kernels, full_name.removeprefix(kernels._prefix), _guarded(getattr(native.lib, full_name), at_end)
+                )
 
-    def kernel(name: str, dtype: np.dtype) -> Callable[..., Any]:
-        function = native.bind(name, dtype, isa)
 
-        def call(*args: Any) -> Any:
-            placed = {}
-            for arg in args:
-                if type(arg) is np.ndarray and id(arg) not in placed:
-                    placed[id(arg)] = arg, Pages(arg.nbytes).place(arg, at_end)
-            result = function(*[placed[id(arg)][1] if id(arg) in placed else arg for arg in args])
-            for arg, copy in placed.values():
-                if arg.flags.writeable:
-                    arg[...] = copy
-            return result
+def _guarded(function: Callable[..., Any], at_end: bool) -> Callable[..., Any]:
+    ffi = native.ffi
 
-        return call
+    def call(*args: Any) -> Any:
+        placed: dict[int, Any] = {}  # by address: what overlaps itself goes on doing so
+        passed = list(args)
+        for i, arg in enumerate(args):
+            if isinstance(arg, ffi.CData) and ffi.typeof(arg).kind == "array" and ffi.sizeof(arg):
+                address = int(ffi.cast("intptr_t", arg))
+                if address not in placed:
+                    bytes_there = np.frombuffer(ffi.buffer(arg), np.uint8)
+                    placed[address] = arg, Pages(bytes_there.size).place(bytes_there, at_end)
+                passed[i] = ffi.cast(ffi.typeof(arg).item.cname + " *", ffi.from_buffer(placed[address][1]))
+        result = function(*passed)
+        for arg, copy in placed.values():
+            bytes_there = np.frombuffer(ffi.buffer(arg), np.uint8)
+            if not np.array_equal(bytes_there, copy):
+                bytes_there[...] = copy
+        return result
 
-    return kernel
+    return call
 
 
 def guarded_workspace(at_end: bool) -> Callable[[int], Any]:
     """Return a stand-in for native.workspace: against a page without access, and full of NaN."""
 
+    pages: list[np.ndarray] = []
+
     def workspace(size: int) -> Any:
         if not size:
-            return None
-        return native.ffi.from_buffer(Pages(size).place(np.full(size, 0xFF, np.uint8), at_end))
+            return native.NULL
+        pages.clear()
+        memory = Pages(size).place(np.full(size, 0xFF, np.uint8), at_end)
+        pages.append(memory)  # a void * keeps nothing alive
+        return native.ffi.cast("void *", native.ffi.from_buffer(memory))
 
     return workspace

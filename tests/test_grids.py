@@ -176,10 +176,10 @@ def test_product_many_configurations(configuration):
 @pytest.mark.parametrize("isa", native.available_isas())
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("form", FORMS[:2] + FORMS[4:6], ids="-".join)
-def test_every_edge_of_the_product(isa, dtype, form, monkeypatch):
+def test_every_edge_of_the_product(isa, dtype, form):
     """M and N in 1 to two tiles and one, every K that a loop could trip over: one reference, compared on slices."""
-    monkeypatch.setattr(native, "isa", isa)
-    native.kernel.cache_clear()
+    before = native.isa
+    native.use_isa(isa)
     rng = np.random.default_rng(1)
     lanes = {"avx512": 16, "avx2": 8}.get(isa, 4) * 4 // np.dtype(dtype).itemsize
     rows = {"avx512": 14, "avx2": 6}.get(isa, 8)
@@ -191,4 +191,4 @@ def test_every_edge_of_the_product(isa, dtype, form, monkeypatch):
             x = pydl.from_numpy(laid_out(a[:M].astype(dtype), form[0]))
             y = pydl.from_numpy(laid_out(b[:, :N].astype(dtype), form[1]))
             np.testing.assert_array_equal((x @ y).numpy(), expected[:M, :N])
-    native.kernel.cache_clear()
+    native.use_isa(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import CASES, CONV, REFUSALS
-from guard import guarded_kernel, guarded_workspace
+from guard import guard_kernels, guarded_workspace
 
 import pydl
 from pydl import native
@@ -38,19 +38,22 @@ def run(case, arrays, dtype, seed_gradient=None):
 @pytest.fixture(params=ISAS)
 def isa(request, monkeypatch):
     """Run every kernel in one build, on results that start as NaN."""
-    monkeypatch.setattr(native, "isa", request.param)
-    kernels = native.kernel
-    kernels.cache_clear()
-    monkeypatch.setattr(native, "empty", nan_filled(native.empty))
+    before = native.isa
+    for name in ("_new_small", "_allocate"):
+        monkeypatch.setattr(native, name, nan_filled(getattr(native, name)))
+    native.use_isa(request.param)
     yield request.param
-    kernels.cache_clear()
+    monkeypatch.undo()
+    native.use_isa(before)
 
 
-def nan_filled(empty):
-    def filled(shape, dtype):
-        x = empty(shape, dtype)
-        x.fill(np.nan if dtype.kind == "f" else 0xA5)
-        return x
+def nan_filled(allocate):
+    def filled(kind, count):
+        memory = allocate(kind, count)
+        native.ffi.memmove(
+            memory, b"\xff" * native.ffi.sizeof(memory), native.ffi.sizeof(memory)
+        )  # NaN in either precision
+        return memory
 
     return filled
 
@@ -107,7 +110,7 @@ def test_gradients_match_differences(case, rng):
 @pytest.mark.parametrize("case", EXACT, ids=str)
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "begin"])
 def test_stays_in_bounds(case, at_end, isa, rng, monkeypatch):
-    monkeypatch.setattr(native, "kernel", guarded_kernel(isa, at_end))
+    guard_kernels(at_end)
     monkeypatch.setattr(native, "workspace", guarded_workspace(at_end))
     arrays = draw(case, rng, True)
     y, _ = run(case, arrays, np.float32)
@@ -118,7 +121,7 @@ def test_stays_in_bounds(case, at_end, isa, rng, monkeypatch):
 @pytest.mark.parametrize("case", [case for case in CASES if not case.exact], ids=str)
 @pytest.mark.parametrize("at_end", [True, False], ids=["end", "begin"])
 def test_other_ops_stay_in_bounds(case, at_end, isa, rng, monkeypatch):
-    monkeypatch.setattr(native, "kernel", guarded_kernel(isa, at_end))
+    guard_kernels(at_end)
     monkeypatch.setattr(native, "workspace", guarded_workspace(at_end))
     arrays = [array.astype(np.float32).astype(np.float64) for array in draw(case, rng, False)]
     y, _ = run(case, arrays, np.float32)

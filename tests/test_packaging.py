@@ -20,7 +20,20 @@ C_SOURCES = sorted((ROOT / "csrc").rglob("*.[ch]"))
 SPARED = ("matplotlib", "PIL", "sklearn", "onnx", "torch", "tqdm", "safetensors", "scipy", "pandas", "gzip")
 # The layers, the lowest first: a file imports from its own layer and those below.
 LAYERS = (
-    ("_version", "_native", "machine", "cuda", "native", "autograd", "walk", "dtypes", "random", "function", "place"),
+    (
+        "_version",
+        "_native",
+        "machine",
+        "cuda",
+        "native",
+        "grad_mode",
+        "autograd",
+        "walk",
+        "inplace",
+        "function",
+        "dtypes",
+        "random",
+    ),
     ("ops", "gradcheck"),
     ("nn",),
     ("models", "data", "optim", "metrics"),

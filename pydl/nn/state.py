@@ -66,7 +66,7 @@ def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -
         raise RuntimeError(f"Error(s) in loading state_dict for {type(module).__name__}:\n\t" + "\n\t".join(problems))
     for tensor, array in plan:
         if assign:
-            tensor._array = Tensor(array)._array
+            tensor._rebind(Tensor(array)._array)
         else:
             native.copy(array, tensor._array)
         changed(tensor)
@@ -101,7 +101,7 @@ def clear_gradient(tensor: Tensor, set_to_none: bool) -> None:
 def cast(tensor: Tensor, dtype: np.dtype[Any]) -> None:
     """Change the dtype of a tensor and its gradient, keeping the memory order."""
     if tensor._array.dtype != dtype:
-        tensor._array = tensor._array.astype(dtype, order="K")
+        tensor._rebind(tensor._array.astype(dtype, order="K"))
         changed(tensor)
         if tensor.grad is not None:
             tensor.grad = Tensor(tensor.grad._array.astype(dtype, order="K"))

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from pydl import native
-from pydl.native import Array, empty, geometry, kernel, lib, order
-
-Axes = tuple[int, ...]
+from pydl.native import Array, Axes, address, empty, geometry, inverse, kernel, layout, lib, new, order
 
 BINARY_NAMES = {
     lib.PYDL_ADD: "add",
@@ -24,64 +22,44 @@ BINARY_NAMES = {
 }
 
 
-@lru_cache(maxsize=1024)
-def inverse(axes: Axes) -> Axes:
-    """Return the permutation that undoes `axes`."""
-    return tuple(sorted(range(len(axes)), key=axes.__getitem__))
-
-
-@lru_cache(maxsize=4096)
-def flat(n: int) -> Any:
-    """Return the broadcast geometry of two operands of `n` elements each."""
-    return geometry("broadcast", 1, (n,), (1,), (1,))
-
-
 # ---- elementwise ----
 
 
 def unary(op: int, x: Array, alpha: float = 0.0, beta: float = 0.0) -> Array:
     """Return op(x) for one of enum pydl_unary."""
-    if x.flags.c_contiguous:
-        y = empty(x.shape, x.dtype)
-        kernel("unary", x.dtype)(op, x.size, alpha, beta, x, y)
-        return y
-    axes = order(x)
-    if axes is None:
+    form = layout(x)
+    if form.flat is None:
         x = native.dense(x)
-        kernel("unary", x.dtype)(op, x.size, alpha, beta, x, x)
-        return x
-    moved: Array = unary(op, x.transpose(axes), alpha, beta).transpose(inverse(axes))
-    return moved
+        form = layout(x)
+    y, result = new(form)
+    form.kernels.unary(op, form.size, alpha, beta, address(x, form), result)
+    return y
 
 
 def unary_backward(op: int, dy: Array, s: Array, alpha: float = 0.0, beta: float = 0.0) -> Array:
     """Return dy * op'(s), where `s` is the op's result or its input as ``kernels.h`` says."""
-    if s.flags.c_contiguous and dy.flags.c_contiguous:
-        dx = empty(s.shape, s.dtype)
-        kernel("unary_backward", s.dtype)(op, s.size, alpha, beta, dy, s, dx)
-        return dx
-    axes = order(s)
-    if axes is None:
-        return unary_backward(op, native.dense(dy), native.dense(s), alpha, beta)
-    p = native.dense(dy.transpose(axes))
-    moved: Array = unary_backward(op, p, s.transpose(axes), alpha, beta).transpose(inverse(axes))
-    return moved
+    form = layout(s)
+    if form.flat is None:
+        s = native.dense(s)
+        form = layout(s)
+    dx, result = new(form)
+    form.kernels.unary_backward(op, form.size, alpha, beta, address(dy, form), address(s, form), result)
+    return dx
 
 
 def binary(op: int, a: Array, b: Array) -> Array:
     """Return op(a, b) with broadcasting for one of enum pydl_binary and operands of one dtype."""
     if a.shape != b.shape:
         return _broadcast(op, a, b)
-    if a.flags.c_contiguous and b.flags.c_contiguous:
-        y = empty(a.shape, a.dtype)
-        kernel("binary", a.dtype)(op, flat(a.size), a, b, y)
-        return y
-    axes = order(a) or order(b)
-    if axes is None:
-        return binary(op, native.dense(a), native.dense(b))
-    p, q = native.dense(a.transpose(axes)), native.dense(b.transpose(axes))
-    moved: Array = binary(op, p, q).transpose(inverse(axes))
-    return moved
+    form = layout(a)
+    if form.flat is None:
+        form = layout(b)
+        if form.flat is None:
+            a = native.dense(a)
+            form = layout(a)
+    y, result = new(form)
+    form.kernels.binary(op, form.flat, address(a, form), address(b, form), result)
+    return y
 
 
 def select_backward(op: int, dy: Array, a: Array, b: Array) -> tuple[Array, Array]:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from pydl import native
-from pydl.autograd import Tensor, record
-from pydl.native import Array
+from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
+from pydl.native import Layout, dense_layout
 from pydl.ops.check import choice, integer, pair
-from pydl.ops.operands import column_sum, float_dtype, nchw, nhwc
+from pydl.ops.operands import NHWC, column_sum, float_dtype
 
 
 class Plan(NamedTuple):
-    """One convolution's output shape and its geometries: one per piece of work, see :func:`pydl.native.pieces`."""
+    """One convolution: how its arrays lie, and its geometries, one per piece of work (:func:`pydl.native.pieces`)."""
 
-    shape: tuple[int, int, int, int]  # (N, P, Q, O)
+    kernels: Any
+    x: Layout
+    w: Layout
+    b: Layout
+    y: Layout
     images: tuple[Any, ...]  # forward and gradient to the input
     sums: tuple[Any, ...]  # gradient to the weight: the pieces after the first add to it
 
@@ -82,43 +87,50 @@ def conv2d(
     Reference:
         Sze, Chen, Yang, Emer: Efficient Processing of Deep Neural Networks, Proc. IEEE 105 (2017), equation (1).
     """
-    x, w = input._array, weight._array
-    if x.ndim == 3:
-        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
-    b = None if bias is None else bias._array
-    if not (x.dtype == w.dtype and (b is None or b.dtype == x.dtype)) or x.dtype.kind != "f":
+    try:
+        x_form = input._layout or layout_of(input)
+        plan = _plan(
+            x_form,
+            weight._layout or layout_of(weight),
+            None if bias is None else bias._layout or layout_of(bias),
+            stride,
+            padding,
+            dilation,
+            groups,
+            _exact,
+        )
+    except (AttributeError, TypeError):  # something is no tensor or no int; a list is fine
         float_dtype("conv2d", input=input, weight=weight, bias=bias)
-    plan = _plan(
-        x.shape,
-        w.shape,
-        None if b is None else b.shape,
-        stride if type(stride) is int else pair("conv2d", "stride", stride, 1),
-        padding if type(padding) in (int, str) else pair("conv2d", "padding", padding, 0),
-        dilation if type(dilation) is int else pair("conv2d", "dilation", dilation, 1),
-        groups if type(groups) is int else integer("conv2d", "groups", groups, 1),
-        _exact,
-    )
-    dtype = x.dtype
-    x, w = nhwc(x), native.dense(w.transpose(2, 3, 1, 0))
-    y = native.empty(plan.shape, dtype)
-    _run("conv2d_forward", plan.images, dtype, x, w, None if b is None else native.dense(b), y)
+        return conv2d(input, weight, bias, *_options(stride, padding, dilation, groups))
+    if plan is None:
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+    kernels = plan.kernels
+    x, w, y = lying(input, plan.x), lying(weight, plan.w), make(plan.y)
+    b = native.NULL if bias is None else lying(bias, plan.b)
+    for g in plan.images:
+        kernels.conv2d_forward(g, x, w, b, y._pointer, native.workspace(kernels.conv2d_forward_workspace(g)))
+    if not needs_grad(input, weight, bias):
+        return y
 
-    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dy = nhwc(dy)
+    def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        given = lying(dy, plan.y)
         dx = dw = db = None
         if needs[0]:
-            dx = native.empty(x.shape, dtype)
-            _run("conv2d_backward_input", plan.images, dtype, dy, w, dx)
-            dx = nchw(dx)
+            dx = make(plan.x)
+            for g in plan.images:
+                size = kernels.conv2d_backward_input_workspace(g)
+                kernels.conv2d_backward_input(g, given, w, dx._pointer, native.workspace(size))
         if needs[1]:
-            dw = native.empty(w.shape, dtype)
-            _run("conv2d_backward_weight", plan.sums, dtype, x, dy, dw)
-            dw = dw.transpose(3, 2, 0, 1)
+            dw = make(plan.w)
+            for g in plan.sums:
+                size = kernels.conv2d_backward_weight_workspace(g)
+                kernels.conv2d_backward_weight(g, x, given, dw._pointer, native.workspace(size))
         if needs[2]:
-            db = column_sum(dy, plan.shape[3])
+            db = column_sum(given, plan.y, plan.b)
         return dx, dw, db
 
-    return record("conv2d", nchw(y), (input, weight, bias), backward, saved=(input, weight))
+    attach(y, "conv2d", (input, weight, bias), backward, (input, weight), True)
+    return y
 
 
 def conv1d(
@@ -161,24 +173,32 @@ def _row(name: str, value: int | tuple[int], minimum: int) -> tuple[int, int]:
     return 1, integer("conv1d", name, value, minimum)
 
 
-def _run(name: str, geometries: tuple[Any, ...], dtype: Any, *arrays: Array | None) -> None:
-    kernel, size = native.kernel(name, dtype), native.kernel(name + "_workspace", dtype)
-    for g in geometries:
-        kernel(g, *arrays, native.workspace(size(g)))
+def _options(stride: Any, padding: Any, dilation: Any, groups: Any) -> tuple[Any, ...]:
+    """Return the options as ints and tuples of ints (padding perhaps as a word)."""
+    return (
+        pair("conv2d", "stride", stride, 1),
+        padding if isinstance(padding, str) else pair("conv2d", "padding", padding, 0),
+        pair("conv2d", "dilation", dilation, 1),
+        integer("conv2d", "groups", groups, 1),
+    )
 
 
 @lru_cache(maxsize=4096, typed=True)
 def _plan(
-    x: tuple[int, ...],
-    w: tuple[int, ...],
-    b: tuple[int, ...] | None,
+    x_form: Layout,
+    w_form: Layout,
+    b_form: Layout | None,
     stride: Sizes,
     padding: Sizes | str,
     dilation: Sizes,
     groups: int,
     exact: bool,
-) -> Plan:
-    """Check one combination of shapes and options, and lay out its work."""
+) -> Plan | None:
+    """Check one combination of shapes and options, and lay out its work; None for a single image (C, H, W)."""
+    dtype = float_dtype("conv2d", input=x_form, weight=w_form, bias=b_form)
+    x, w, b = x_form.shape, w_form.shape, None if b_form is None else b_form.shape
+    if len(x) == 3:
+        return None
     if len(x) != 4 or len(w) != 4:
         raise ValueError(
             f"conv2d: expects an input of (N, C, H, W) and a weight of (O, C / groups, KH, KW), got {x} and {w}"
@@ -215,7 +235,11 @@ def _plan(
     fixed = (N, C, H, W, O, KH, KW, P, Q, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups, 0)
     cuts = native.pieces(N, 2.0 * P * Q * O * I * KH * KW)
     return Plan(
-        (N, P, Q, O),
+        x_form.kernels,
+        dense_layout(dtype, x, NHWC),
+        dense_layout(dtype, w, (2, 3, 1, 0)),
+        dense_layout(dtype, (O,)),
+        dense_layout(dtype, (N, O, P, Q), NHWC),
         tuple([native.geometry("conv2d", *fixed, 0, exact, first, last) for first, last in cuts]),
         tuple([native.geometry("conv2d", *fixed, int(first > 0), exact, first, last) for first, last in cuts]),
     )

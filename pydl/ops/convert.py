@@ -9,8 +9,7 @@ import numpy as np
 from pydl import dtypes, native
 from pydl.autograd import Tensor, record
 from pydl.dtypes import DType
-from pydl.native import Array
-from pydl.ops.arrays import inverse
+from pydl.native import Array, inverse
 
 NUMBERS = frozenset((int, float, bool))
 

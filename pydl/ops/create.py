@@ -10,8 +10,7 @@ import numpy as np
 from pydl import dtypes, native
 from pydl.autograd import Tensor
 from pydl.dtypes import DType
-from pydl.native import Array
-from pydl.ops.arrays import inverse
+from pydl.native import Array, inverse
 from pydl.ops.check import integer, number
 from pydl.ops.convert import cast, check_device
 from pydl.ops.shape import sizes

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor, check_inplace, record, record_inplace
+from pydl.autograd import Tensor, record
+from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
 from pydl.ops.operands import float_dtype
 from pydl.random import default_generator

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pydl.autograd import Tensor, _mode, record
+from pydl.autograd import Tensor, attach, layout_of, make, pointer_of, record, wrap
+from pydl.grad_mode import mode
 from pydl.native import Array, lib
 from pydl.ops import arrays
 from pydl.ops.arrays import unbroadcast
@@ -54,7 +56,25 @@ def rsub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     return sub(other, input, alpha=alpha)
 
 
+def _alike(op: int, a: Operand, b: Operand) -> Tensor | None:
+    """Return op(a, b) without history if both are dense floating-point tensors that lie alike, else None."""
+    if not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return None
+    form = a._layout or layout_of(a)
+    if form is not (b._layout or layout_of(b)) or form.flat is None:
+        return None
+    y = make(form)
+    form.kernels.binary(op, form.flat, a._pointer or pointer_of(a), b._pointer or pointer_of(b), y._pointer)
+    return y
+
+
 def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
+    if alpha == 1:
+        sum = _alike(op, a, b)
+        if sum is not None:
+            if (a.requires_grad or b.requires_grad) and mode.enabled:
+                attach(sum, name, (a, b), _pass_to_both if op == _ADD else _pass_to_difference)
+            return sum
     sign = 1 if op == _ADD else -1
     if type(b) in NUMBERS and isinstance(a, Tensor) and a._array.dtype.kind == "f":
         return _affine(name, a, 1.0, sign * alpha * b)
@@ -70,7 +90,7 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
             _integers(name, np.add if op == _ADD else np.subtract, p, q if alpha == 1 else q * p.dtype.type(alpha))
         )
     y = arrays.binary(op, p, q if alpha == 1 else arrays.scale(q, alpha))
-    if not (_mode.enabled and (a.requires_grad or b.requires_grad)):
+    if not (mode.enabled and (a.requires_grad or b.requires_grad)):
         return Tensor(y)
     shapes = p.shape, q.shape
     factor = sign * alpha
@@ -85,10 +105,18 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
     return record(name, y, (a, b), backward)
 
 
+def _pass_to_both(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    return dy, dy
+
+
+def _pass_to_difference(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tensor | None]:
+    return dy, wrap(arrays.neg(dy._array)) if needs[1] else None
+
+
 def _affine(name: str, x: Tensor, factor: float, offset: float) -> Tensor:
     """Return x * factor + offset."""
     y = arrays.unary(_AFFINE, x._array, factor, offset)
-    if not (x.requires_grad and _mode.enabled):
+    if not (x.requires_grad and mode.enabled):
         return Tensor(y)
     return record(name, y, (x,), lambda dy, needs: (dy if factor == 1 else arrays.scale(dy, factor),))
 
@@ -106,7 +134,7 @@ def mul(input: Operand, other: Operand) -> Tensor:
     if p.dtype.kind != "f":
         return Tensor(_integers("mul", np.multiply, p, q))
     y = arrays.binary(_MUL, p, q)
-    if not (_mode.enabled and (a.requires_grad or b.requires_grad)):
+    if not (mode.enabled and (a.requires_grad or b.requires_grad)):
         return Tensor(y)
     p_shape, q_shape = p.shape, q.shape
     kept_q, kept_p = q if a.requires_grad else None, p if b.requires_grad else None
@@ -148,7 +176,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
         a, b = promoted("div", a, b, to_float=True)
     p, q = a._array, b._array
     y = arrays.binary(_DIV, p, q)
-    if not (_mode.enabled and (a.requires_grad or b.requires_grad)):
+    if not (mode.enabled and (a.requires_grad or b.requires_grad)):
         return Tensor(y)
     b_needed, p_shape = b.requires_grad, p.shape
     numerator: Any = p if b_needed else None  # and `p` itself stays out of the closure, which would keep it alive
@@ -281,7 +309,7 @@ def _pow_number(x: Tensor, exponent: float) -> Tensor:
         op, from_result = lib.PYDL_POW_SCALAR, False
     a = x._array
     y = arrays.unary(op, a, exponent)
-    if not (x.requires_grad and _mode.enabled):
+    if not (x.requires_grad and mode.enabled):
         return Tensor(y)
     s = y if from_result else a
     return record(

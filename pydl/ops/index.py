@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor, check_inplace, record, record_inplace
+from pydl.autograd import Tensor, record
+from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
 from pydl.ops.compare import where
 from pydl.ops.convert import cast, operand, refuse

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from pydl import dtypes, native
-from pydl.autograd import Tensor, check_inplace, needs_grad, record_inplace
+from pydl.autograd import Tensor, needs_grad
 from pydl.dtypes import DType
+from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array, lib
 from pydl.ops import arrays, elementwise
 from pydl.ops.arrays import unbroadcast
@@ -111,7 +112,7 @@ def _binary(
     a = x._array
     b = other._array if isinstance(other, Tensor) and not options and op >= 0 else None
     if b is not None and _flat_together(a, b):
-        native.kernel("binary", a.dtype)(op, arrays.flat(a.size), a, b, a)
+        native.kernel("binary", a.dtype)(op, native.layout(a).flat, a, b, a)
         return record_inplace(name, x, (), _pass_on)
     return _replace(name, x, function(x, other, **options))
 

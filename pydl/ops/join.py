@@ -9,8 +9,7 @@ import numpy as np
 
 from pydl import dtypes, native
 from pydl.autograd import Tensor, record
-from pydl.native import Array
-from pydl.ops.arrays import inverse
+from pydl.native import Array, inverse
 from pydl.ops.check import integer
 from pydl.ops.convert import convert, refuse
 from pydl.ops.dims import dimension

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from pydl.autograd import Tensor, _mode, record
-from pydl.native import Array, lib
-from pydl.ops import arrays
+from pydl import native
+from pydl.autograd import Tensor, attach, layout_of, lying, make, pointer_of
+from pydl.grad_mode import mode
+from pydl.native import lib
 from pydl.ops.convert import floating, refuse
 from pydl.ops.elementwise import maximum, minimum
 
@@ -35,17 +37,26 @@ def apply(
     """
     if not isinstance(input, Tensor) or input._array.dtype.kind != "f":
         input = floating(name, input)
-    x = input._array
-    y = arrays.unary(op, x, alpha, beta)
-    if not (input.requires_grad and _mode.enabled):
-        return Tensor(y)
-    s = y if from_result else x
-    low, high = slopes or (alpha, beta)
+    form = input._layout or layout_of(input)
+    if form.flat is None:
+        x = Tensor(native.dense(input._array))
+        form = layout_of(x)
+    else:
+        x = input
+    y = make(form)
+    source, result = x._pointer or pointer_of(x), y._pointer
+    form.kernels.unary(op, form.size, alpha, beta, source, result)
+    if input.requires_grad and mode.enabled:
+        s = result if from_result else source
+        low, high = slopes or (alpha, beta)
 
-    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        return (arrays.unary_backward(op, dy, s, low, high),)
+        def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor]:
+            dx = make(form)
+            form.kernels.unary_backward(op, form.size, low, high, lying(dy, form), s, dx._pointer)
+            return (dx,)
 
-    return record(name, y, (input,), backward, () if from_result else (input,), from_result)
+        attach(y, name, (input,), backward, (y if from_result else input,), True)
+    return y
 
 
 def _whole(name: str, op: int, ufunc: Any, input: Tensor) -> Tensor:

@@ -3,52 +3,82 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor, record
-from pydl.native import Array
+from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad, record, wrap
+from pydl.native import NULL, Array, Layout, address, dense_layout, layout, new
 from pydl.ops.operands import column_sum, float_dtype
 
 
-def product(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """Return A B (+ bias) for arrays (..., M, K) and (..., K, N) with equal or missing leading dimensions."""
-    dtype = a.dtype
+class Product(NamedTuple):
+    """One C = A B: its geometries, one per piece of work, and how its arrays lie; None: a slice of a larger matrix."""
+
+    kernels: Any
+    pieces: tuple[Any, ...]
+    a: Layout | None
+    b: Layout | None
+    c: Layout
+    light: bool  # needs no workspace
+
+
+@lru_cache(maxsize=8192)
+def plan_product(a: Layout, b: Layout) -> Product:
+    """Lay out A B for arrays (..., M, K) and (..., K, N) with equal or missing leading dimensions."""
     M, K = a.shape[-2:]
     N = b.shape[-1]
     lead = a.shape[:-2] or b.shape[:-2]
     batch = math.prod(lead)
-    a_arg, lda, trans_a, a_batch = _operand(a)
-    b_arg, ldb, trans_b, b_batch = _operand(b)
-    c = native.empty((*lead, M, N), dtype)
-    for first, last in native.pieces(M, 2.0 * N * K * batch):
-        g = native.geometry(
-            "gemm", M, N, K, lda, ldb, N, trans_a, trans_b, 0, batch, a_batch, b_batch, M * N, first, last
-        )
-        scratch = native.workspace(native.kernel("gemm_workspace", dtype)(g))
-        native.kernel("gemm", dtype)(g, a_arg, b_arg, bias, c, scratch)
-    return c
+    a_form, lda, trans_a, a_batch = _reading(a)
+    b_form, ldb, trans_b, b_batch = _reading(b)
+    fixed = (M, N, K, lda, ldb, N, trans_a, trans_b, 0, batch, a_batch, b_batch, M * N)
+    cuts = native.pieces(M, 2.0 * N * K * batch)
+    pieces = tuple([native.geometry("gemm", *fixed, first, last) for first, last in cuts])
+    with native.threads(1024):
+        light = not any(a.kernels.gemm_workspace(g) for g in pieces)
+    return Product(a.kernels, pieces, a_form, b_form, dense_layout(a.dtype, (*lead, M, N)), light)
 
 
-def _operand(x: Array) -> tuple[Any, int, int, int]:
-    """Return how the GEMM kernel is to read `x`: its memory, row step, whether it is stored transposed, batch step."""
+def _reading(x: Layout) -> tuple[Layout | None, int, int, int]:
+    """Return how the kernel is to read a matrix: as which layout, its row step, whether transposed, its batch step."""
     rows, columns = x.shape[-2:]
-    step = rows * columns if x.ndim > 2 else 0
-    if x.flags.c_contiguous:
+    step, lead = rows * columns if len(x.shape) > 2 else 0, len(x.shape) - 2
+    if x.axes is not None and x.back is None:
         return x, max(columns, 1), 0, step
-    turned = x.swapaxes(-1, -2)
-    if turned.flags.c_contiguous:
-        return turned, max(rows, 1), 1, step
-    if x.ndim == 2:  # a slice of a larger matrix, as it lies or transposed
-        item = x.itemsize
-        for view, transposed in ((x, 0), (turned, 1)):
-            row, column = view.strides
-            if column == item and row % item == 0 and row >= view.shape[1] * item:
-                pointer = "float *" if item == 4 else "double *"
-                return native.ffi.cast(pointer, x.__array_interface__["data"][0]), row // item, transposed, 0
-    return native.dense(x), max(columns, 1), 0, step
+    if x.axes == (*range(lead), lead + 1, lead):
+        return x, max(rows, 1), 1, step
+    if not lead:  # a slice of a larger matrix, as it lies or transposed
+        item = x.dtype.itemsize
+        for (row, column), length, transposed in ((x.strides, columns, 0), (x.strides[::-1], rows, 1)):
+            if column == item and row % item == 0 and row >= length * item:
+                return None, row // item, transposed, 0
+    return dense_layout(x.dtype, x.shape), max(columns, 1), 0, step
+
+
+def _start(x: Array, form: Layout | None) -> Any:
+    """Return the address of a matrix that is read as `form`, or as the slice that it is."""
+    if form is not None:
+        return address(x, form)
+    return native.ffi.cast("float *" if x.itemsize == 4 else "double *", x.__array_interface__["data"][0])
+
+
+def multiply(p: Product, a: Any, b: Any, bias: Any, c: Any) -> None:
+    """Run a product on addresses; `bias` (N) or NULL is added to each row."""
+    kernels = p.kernels
+    for g in p.pieces:
+        kernels.gemm(g, a, b, bias, c, NULL if p.light else native.workspace(kernels.gemm_workspace(g)))
+
+
+def product(a: Array, b: Array) -> Array:
+    """Return A B for arrays (..., M, K) and (..., K, N) with equal or missing leading dimensions."""
+    p = plan_product(layout(a), layout(b))
+    c, result = new(p.c)
+    multiply(p, _start(a, p.a), _start(b, p.b), NULL, result)
+    return c
 
 
 def matmul(input: Tensor, other: Tensor) -> Tensor:
@@ -70,21 +100,50 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         >>> (pydl.ones(2, 3) @ pydl.ones(3, 4)).shape
         pydl.Size([2, 4])
     """
-    dtype = float_dtype("matmul", input=input, other=other)
-    a, b = input._array, other._array
-    if a.ndim == 0 or b.ndim == 0:
+    try:
+        a_form, b_form = input._layout or layout_of(input), other._layout or layout_of(other)
+    except AttributeError:
+        float_dtype("matmul", input=input, other=other)
+        raise
+    p = _plan_matmul(a_form, b_form)
+    if p is None:
+        return _matmul_batched(input, other)
+    y = make(p.c)
+    a_start = lying(input, p.a) if p.a is not None else _start(input._array, None)
+    b_start = lying(other, p.b) if p.b is not None else _start(other._array, None)
+    multiply(p, a_start, b_start, NULL, y._pointer)
+    if needs_grad(input, other):
+        a, b = input._array, other._array
+
+        def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+            da = wrap(product(dy._array, b.T)) if needs[0] else None
+            return da, wrap(product(a.T, dy._array)) if needs[1] else None
+
+        attach(y, "matmul", (input, other), backward, (input, other), True)
+    return y
+
+
+@lru_cache(maxsize=4096)
+def _plan_matmul(a: Layout, b: Layout) -> Product | None:
+    """Check the operands; None where they are not both matrices."""
+    float_dtype("matmul", input=a, other=b)
+    if not a.shape or not b.shape:
         raise ValueError(f"matmul: expects at least one dimension, got shapes {a.shape} and {b.shape}; use * to scale")
+    if a.shape[-1] != b.shape[-2 if len(b.shape) > 1 else 0]:
+        raise ValueError(f"matmul: the inner dimensions differ: {a.shape} @ {b.shape}; transpose one of them with .mT?")
+    return plan_product(a, b) if len(a.shape) == len(b.shape) == 2 else None
+
+
+def _matmul_batched(input: Tensor, other: Tensor) -> Tensor:
+    """Multiply where an operand is a vector or a batch of matrices."""
+    a, b = input._array, other._array
     row, column = a.ndim == 1, b.ndim == 1
     a, b = a[None] if row else a, b[:, None] if column else b
-    if a.shape[-1] != b.shape[-2]:
-        raise ValueError(
-            f"matmul: the inner dimensions differ: {tuple(input.shape)} @ {tuple(other.shape)}; "
-            "transpose one of them with .mT?"
-        )
-    y = product(a, b) if a.ndim == b.ndim == 2 else _batched(a, b)
+    y = _batched(a, b)
     y = y.reshape(y.shape[:-2] + (() if row else y.shape[-2:-1]) + (() if column else y.shape[-1:]))
+    input_shape, other_shape = input._array.shape, other._array.shape
 
-    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+    def backward(dy: Array, needs: Sequence[bool]) -> tuple[Array | None, ...]:
         dy = dy.reshape(*dy.shape[: dy.ndim - (not row) - (not column)], a.shape[-2], b.shape[-1])
         da = db = None
         if needs[0]:
@@ -93,8 +152,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
             db = _sum_to(_batched(a.swapaxes(-1, -2), dy), b.shape).reshape(other_shape)
         return da, db
 
-    input_shape, other_shape = input._array.shape, other._array.shape
-    return record("matmul", y.astype(dtype, copy=False), (input, other), backward, saved=(input, other))
+    return record("matmul", y, (input, other), backward, saved=(input, other))
 
 
 def _batched(a: Array, b: Array) -> Array:
@@ -122,8 +180,10 @@ def _sum_to(g: Array, shape: tuple[int, ...]) -> Array:
     extra = g.ndim - len(shape)
     axes = [i for i in range(g.ndim - 2) if i < extra or shape[i - extra] != g.shape[i]]
     kept = [i for i in range(g.ndim) if i not in axes]
+    rows = native.dense(g.transpose(axes + kept))
     columns = math.prod([g.shape[i] for i in kept])
-    return column_sum(native.dense(g.transpose(axes + kept)), columns).reshape(shape)
+    sums = column_sum(native.pointer(rows), layout(rows), dense_layout(g.dtype, (columns,)))
+    return sums._array.reshape(shape)
 
 
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
@@ -174,39 +234,67 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         ValueError: The shapes do not fit.
         TypeError: Not one floating-point dtype.
     """
-    x, w = input._array, weight._array
-    if not (x.dtype == w.dtype and (bias is None or bias._array.dtype == x.dtype)) or x.dtype.kind != "f":
+    try:
+        b_form = None if bias is None else bias._layout or layout_of(bias)
+        plan = _plan_linear(input._layout or layout_of(input), weight._layout or layout_of(weight), b_form)
+    except AttributeError:
         float_dtype("linear", input=input, weight=weight, bias=bias)
-    if w.ndim != 2 or x.ndim == 0 or x.shape[-1] != w.shape[1]:
-        _refuse_linear(x, w)
-    b = None
-    if bias is not None:
-        if bias._array.shape != w.shape[:1]:
-            raise ValueError(f"linear: expects a bias of shape {w.shape[:1]}, got {bias._array.shape}")
-        b = native.dense(bias._array)
-    if x.ndim != 2:
-        x = native.dense(x).reshape(-1, w.shape[1])
-    y = product(x, w.T, b)
-    lead = input._array.shape[:-1]
-    out_features, in_features = w.shape
+        raise
+    x, w, y = lying(input, plan.x), lying(weight, plan.w), make(plan.y)
+    multiply(plan.forward, x, w, NULL if bias is None else lying(bias, plan.b), y._pointer)
+    if not needs_grad(input, weight, bias):
+        return y
 
-    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dy = native.dense(dy).reshape(-1, out_features)
-        return (
-            product(dy, w).reshape(*lead, in_features) if needs[0] else None,
-            product(dy.T, x) if needs[1] else None,
-            column_sum(dy, out_features) if needs[2] else None,
-        )
+    def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        given = lying(dy, plan.y)
+        dx = dw = db = None
+        if needs[0]:
+            dx = make(plan.x)
+            multiply(plan.to_input, given, w, NULL, dx._pointer)
+        if needs[1]:
+            dw = make(plan.w)
+            multiply(plan.to_weight, given, x, NULL, dw._pointer)
+        if needs[2]:
+            db = column_sum(given, plan.y, plan.b)
+        return dx, dw, db
 
-    if len(lead) != 1:
-        y = y.reshape(*lead, out_features)
-    return record("linear", y, (input, weight, bias), backward, saved=(input, weight))
+    attach(y, "linear", (input, weight, bias), backward, (input, weight), True)
+    return y
 
 
-def _refuse_linear(x: Array, w: Array) -> None:
-    if w.ndim != 2:
+class Linear(NamedTuple):
+    """One linear layer: its three products and how its arrays lie, all of them C-contiguous."""
+
+    forward: Product
+    to_input: Product
+    to_weight: Product
+    x: Layout
+    w: Layout
+    b: Layout
+    y: Layout
+
+
+@lru_cache(maxsize=4096)
+def _plan_linear(x: Layout, w: Layout, b: Layout | None) -> Linear:
+    """Check the shapes, and lay out the work."""
+    dtype = float_dtype("linear", input=x, weight=w, bias=b)
+    if len(w.shape) != 2:
         raise ValueError(f"linear: expects a weight of (out_features, in_features), got shape {w.shape}")
-    hint = ""
-    if x.ndim > 1 and math.prod(x.shape[1:]) == w.shape[1]:
-        hint = "; add Flatten before it?"
-    raise ValueError(f"linear: expects {w.shape[1]} features, got {x.shape}{hint}")
+    O, I = w.shape
+    if not x.shape or x.shape[-1] != I:
+        flat = len(x.shape) > 1 and math.prod(x.shape[1:]) == I
+        raise ValueError(f"linear: expects {I} features, got {x.shape}" + ("; add Flatten before it?" if flat else ""))
+    if b is not None and b.shape != (O,):
+        raise ValueError(f"linear: expects a bias of shape ({O},), got {b.shape}")
+    rows = math.prod(x.shape[:-1])
+    x_form, w_form, y_form = (dense_layout(dtype, shape) for shape in ((rows, I), (O, I), (rows, O)))
+    turned = [dense_layout(dtype, shape, (1, 0)) for shape in ((I, O), (O, rows))]  # W^T and dY^T as they lie
+    return Linear(
+        plan_product(x_form, turned[0]),
+        plan_product(y_form, w_form),
+        plan_product(turned[1], x_form),
+        dense_layout(dtype, x.shape),
+        w_form,
+        dense_layout(dtype, (O,)),
+        dense_layout(dtype, (*x.shape[:-1], O)),
+    )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
+
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor, record, version
-from pydl.native import Array
-from pydl.ops.operands import channels_first, channels_last, float_dtype
+from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad, version
+from pydl.native import NULL, Array, Layout, dense_layout, new
+from pydl.ops.operands import float_dtype
 
 
 def batch_norm(
@@ -47,9 +50,10 @@ def batch_norm(
         Ioffe and Szegedy: Batch Normalization, ICML 2015, algorithms 1 and 2.
     """
     dtype = float_dtype("batch_norm", input=input, weight=weight, bias=bias)
-    if input.ndim < 2:
-        raise ValueError(f"batch_norm: expects (N, C, ...), got shape {tuple(input.shape)}")
-    C = input._array.shape[1]
+    form = input._layout or layout_of(input)
+    if len(form.shape) < 2:
+        raise ValueError(f"batch_norm: expects (N, C, ...), got shape {form.shape}")
+    C = form.shape[1]
     for name, part in (
         ("weight", weight),
         ("bias", bias),
@@ -58,45 +62,65 @@ def batch_norm(
     ):
         if part is not None and part._array.shape != (C,):
             raise ValueError(f"batch_norm: expects {name} of shape ({C},), got {part._array.shape}")
-    x = channels_last(input._array)
-    rows = x.size // C if C else 0
-    gamma = None if weight is None else native.dense(weight._array)
-    beta = None if bias is None else native.dense(bias._array)
-    y = native.empty(x.shape, dtype)
-    scratch_size = native.kernel("batch_norm_workspace", dtype)(rows, C)
+    form, per_channel = _forms(form)
+    rows = form.size // C if C else 0
+    kernels = form.kernels
+    x, y = lying(input, form), make(form)
+    gamma = NULL if weight is None else lying(weight, per_channel)
+    beta = NULL if bias is None else lying(bias, per_channel)
+    scratch_size = kernels.batch_norm_workspace(rows, C)
     use_batch = training or running_mean is None or running_var is None
     if not training and (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: evaluation needs both running_mean and running_var, or neither")
     if use_batch:
         if rows <= 1:
-            raise ValueError(f"batch_norm: training needs more than one value per channel, got {tuple(input.shape)}")
-        mean, var, rstd = (native.empty((C,), dtype) for _ in range(3))
+            raise ValueError(f"batch_norm: training needs more than one value per channel, got {form.shape}")
+        (mean, mean_at), (var, var_at), (_, rstd) = new(per_channel), new(per_channel), new(per_channel)
         scratch = native.workspace(scratch_size)
-        native.kernel("batch_norm_forward", dtype)(rows, C, eps, x, gamma, beta, y, mean, var, rstd, scratch)
+        kernels.batch_norm_forward(rows, C, eps, x, gamma, beta, y._pointer, mean_at, var_at, rstd, scratch)
         if training:
             _move(running_mean, mean, momentum)
             _move(running_var, var * (rows / (rows - 1)), momentum)
     else:
         assert running_mean is not None
         assert running_var is not None
-        mean = native.dense(running_mean._array).astype(dtype)
-        var = native.dense(running_var._array).astype(dtype)
-        rstd = 1 / np.sqrt(var + dtype.type(eps))
-        native.kernel("batch_norm_inference", dtype)(rows, C, eps, x, gamma, beta, mean, var, y)
+        var = running_var._array.astype(dtype)
+        mean_at = native.pointer(running_mean._array.astype(dtype, order="C"))
+        rstd = native.pointer(1 / np.sqrt(var + dtype.type(eps)))
+        kernels.batch_norm_inference(rows, C, eps, x, gamma, beta, mean_at, native.pointer(var), y._pointer)
+    if not needs_grad(input, weight, bias):
+        return y
 
-    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dy = channels_last(dy)
-        dx = native.empty(x.shape, dtype) if needs[0] else None
-        dgamma, dbeta = native.empty((C,), dtype), native.empty((C,), dtype)
-        scratch = native.workspace(scratch_size)
-        native.kernel("batch_norm_backward", dtype)(
-            rows, C, int(use_batch), x, gamma, mean, rstd, dy, dx, dgamma, dbeta, scratch
+    def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
+        dx = make(form) if needs[0] else None
+        dgamma, dbeta = make(per_channel), make(per_channel)
+        scratch = native.workspace(kernels.batch_norm_workspace(rows, C))
+        kernels.batch_norm_backward(
+            rows,
+            C,
+            use_batch,
+            x,
+            gamma,
+            mean_at,
+            rstd,
+            lying(dy, form),
+            NULL if dx is None else dx._pointer,
+            dgamma._pointer,
+            dbeta._pointer,
+            scratch,
         )
-        return None if dx is None else channels_first(dx), dgamma, dbeta
+        return dx, dgamma, dbeta
 
-    inputs = (input, weight, bias)
     saved = (input,) if weight is None else (input, weight)
-    return record("batch_norm", channels_first(y), inputs, backward, saved=saved)
+    attach(y, "batch_norm", (input, weight, bias), backward, saved, True)
+    return y
+
+
+@lru_cache(maxsize=4096)
+def _forms(x: Layout) -> tuple[Layout, Layout]:
+    """Return how the kernel wants an (N, C, ...) array and a vector of C to lie: channels last."""
+    ndim = len(x.shape)
+    return dense_layout(x.dtype, x.shape, (0, *range(2, ndim), 1)), dense_layout(x.dtype, x.shape[1:2])
 
 
 def _move(running: Tensor | None, batch: Array, momentum: float) -> None:

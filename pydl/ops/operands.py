@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor
-from pydl.native import Array
+from pydl.autograd import Tensor, make
+from pydl.native import Array, Layout
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def float_dtype(op: str, **operands: Tensor | None) -> np.dtype[Any]:
+NHWC = (0, 2, 3, 1)  # the axes of an (N, C, H, W)-shaped array from the outermost in memory to the innermost
+
+
+def float_dtype(op: str, **operands: Tensor | Layout | None) -> np.dtype[Any]:
     """Return the one floating-point dtype that all operands have.
 
     Raises:
@@ -24,9 +27,9 @@ def float_dtype(op: str, **operands: Tensor | None) -> np.dtype[Any]:
     for name, operand in operands.items():
         if operand is None:
             continue
-        if not isinstance(operand, Tensor):
+        if not isinstance(operand, (Tensor, Layout)):
             raise TypeError(f"{op}: {name} must be a Tensor, got {type(operand).__name__}")
-        found[name] = operand._array.dtype
+        found[name] = operand.dtype
     dtypes = set(found.values())
     if len(dtypes) != 1 or not dtypes <= set(_FLOATS):
         listed = ", ".join(f"{name} {dtype}" for name, dtype in found.items())
@@ -57,12 +60,19 @@ def channels_first(x: Array) -> Array:
     return y
 
 
-def column_sum(x: Array, columns: int) -> Array:
-    """Return the sum of a dense array over everything but its last `columns` elements: a bias gradient."""
-    rows = x.size // columns
-    y = native.empty((columns,), x.dtype)
-    scratch = native.workspace(native.kernel("reduce_workspace", x.dtype)(1, rows, columns))
-    native.kernel("reduce", x.dtype)(native.lib.PYDL_SUM, 1, rows, columns, x, y, scratch)
+def column_sum(x: Any, form: Layout, sums: Layout) -> Tensor:
+    """Return the sum over everything but the innermost axis of memory: a bias gradient.
+
+    Args:
+        x: The address of a dense array.
+        form: How it lies.
+        sums: How the result lies.
+    """
+    columns, kernels = sums.size, form.kernels
+    rows = form.size // columns
+    y = make(sums)
+    scratch = native.workspace(kernels.reduce_workspace(1, rows, columns))
+    kernels.reduce(native.lib.PYDL_SUM, 1, rows, columns, x, y._pointer, scratch)
     return y
 
 

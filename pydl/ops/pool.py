@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor, needs_grad, record
-from pydl.native import Array
+from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
+from pydl.native import Array, Layout, dense_layout
 from pydl.ops.check import integer, pair
-from pydl.ops.operands import float_dtype, nchw, nhwc
+from pydl.ops.operands import NHWC, float_dtype
 
 Sizes = int | tuple[int, int]
 
 
 class Plan(NamedTuple):
-    """One pooling's geometry, and the shapes and the type of what it writes."""
+    """One pooling: its geometry, and how its arrays lie."""
 
     g: Any
-    shape: tuple[int, int, int, int]  # (N, P, Q, C)
-    offset: np.dtype[Any]  # what holds a place in the window
+    kernels: Any
+    x: Layout
+    y: Layout
+    offset: Layout  # a winner's place in its window
 
 
 def max_pool2d(
@@ -55,41 +58,42 @@ def max_pool2d(
         TypeError: Not a floating-point tensor; an option that is not an int.
     """
     op = "max_pool2d"
-    if input.ndim == 3:
-        y = max_pool2d(input.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-        return tuple([part.squeeze(0) for part in y]) if return_indices else y.squeeze(0)
-    dtype = input._array.dtype if input._array.dtype.kind == "f" else float_dtype(op, input=input)
-    plan = _plan(
-        op, input._array.shape, *_options(op, kernel_size, stride, padding, dilation), bool(ceil_mode), True, 0
-    )
-    x = nhwc(input._array)
-    y = native.empty(plan.shape, dtype)
+    step = kernel_size if stride is None or stride == [] else stride  # type: ignore[comparison-overlap]
+    try:
+        plan = _plan(
+            op, input._layout or layout_of(input), kernel_size, step, padding, dilation, bool(ceil_mode), True, 0
+        )
+    except (AttributeError, TypeError):  # something is no tensor or no int; a list is fine
+        float_dtype(op, input=input)
+        kernel, step, pad, dil = _options(op, kernel_size, step, padding, dilation)
+        return max_pool2d(input, kernel, step, pad, dil, ceil_mode, return_indices)
+    if plan is None:
+        ys = max_pool2d(input.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        return tuple([part.squeeze(0) for part in ys]) if return_indices else ys.squeeze(0)
     recorded = needs_grad(input)
-    offset = native.empty(plan.shape, plan.offset) if recorded or return_indices else None
-    native.kernel("max_pool2d_forward", dtype)(plan.g, x, y, offset)
-    if not recorded:
-        result = Tensor(nchw(y))
-    else:
-        x_shape = x.shape  # the closure keeps the offsets, not the input
+    y, offset = make(plan.y), make(plan.offset) if recorded or return_indices else None
+    places = native.NULL if offset is None else offset._pointer
+    plan.kernels.max_pool2d_forward(plan.g, lying(input, plan.x), y._pointer, places)
+    if recorded:  # the closure keeps the offsets, not the input
 
-        def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-            dx = native.empty(x_shape, dtype)
-            native.kernel("max_pool2d_backward", dtype)(plan.g, nhwc(dy), offset, dx)
-            return (nchw(dx),)
+        def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor]:
+            dx = make(plan.x)
+            plan.kernels.max_pool2d_backward(plan.g, lying(dy, plan.y), places, dx._pointer)
+            return (dx,)
 
-        result = record(op, nchw(y), (input,), backward)
-    return (result, Tensor(_flat_indices(plan, offset))) if return_indices else result
+        attach(y, op, (input,), backward, (), True)
+    return y if offset is None or not return_indices else (y, Tensor(_flat_indices(plan.g, offset._array)))
 
 
-def _flat_indices(plan: Plan, offset: Array | None) -> Array:
+def _flat_indices(g: Any, offset: Array) -> Array:
     """Turn places in windows into places in the image, h * W + w."""
-    assert offset is not None
-    g = plan.g
+    offset = offset.transpose(NHWC)
     rows = np.arange(g.P)[:, None, None] * g.stride_h - g.pad_h
     columns = np.arange(g.Q)[:, None] * g.stride_w - g.pad_w
     place = offset.astype(np.int64)
     flat = (rows + place // g.KW * g.dil_h) * g.W + columns + place % g.KW * g.dil_w
-    return nchw(flat)
+    indices: Array = flat.transpose(0, 3, 1, 2)
+    return indices
 
 
 def avg_pool2d(
@@ -120,15 +124,19 @@ def avg_pool2d(
         TypeError: Not a floating-point tensor; an option that is not an int.
     """
     op = "avg_pool2d"
-    if input.ndim == 3:
-        batch = input.unsqueeze(0)
-        return avg_pool2d(batch, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override).squeeze(
-            0
-        )
+    step = kernel_size if stride is None or stride == [] else stride  # type: ignore[comparison-overlap]
     divisor = 0 if divisor_override is None else integer(op, "divisor_override", divisor_override, 1)
-    options = _options(op, kernel_size, stride, padding, 1)
-    float_dtype(op, input=input)
-    plan = _plan(op, input._array.shape, *options, bool(ceil_mode), bool(count_include_pad), divisor)
+    try:
+        form, flag = input._layout or layout_of(input), bool(count_include_pad)
+        plan = _plan(op, form, kernel_size, step, padding, 1, bool(ceil_mode), flag, divisor)
+    except (AttributeError, TypeError):  # something is no tensor or no int; a list is fine
+        float_dtype(op, input=input)
+        kernel, step, pad, _ = _options(op, kernel_size, step, padding, 1)
+        return avg_pool2d(input, kernel, step, pad, ceil_mode, count_include_pad, divisor_override)
+    if plan is None:
+        batch = input.unsqueeze(0)
+        y = avg_pool2d(batch, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+        return y.squeeze(0)
     return _average(op, plan, input)
 
 
@@ -153,7 +161,8 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
         return adaptive_avg_pool2d(input.unsqueeze(0), output_size).squeeze(0)
     float_dtype(op, input=input)
     sizes = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size, output_size)
-    shape = input._array.shape
+    form = input._layout or layout_of(input)
+    shape = form.shape
     if len(shape) != 4 or len(sizes) != 2 or 0 in shape[1:]:
         raise ValueError(f"{op}: expects an input of (N, C, H, W) and two sizes, got {shape} and {output_size}")
     P, Q = (
@@ -163,23 +172,27 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
     N, C, H, W = shape
     if H % P == 0 and W % Q == 0:
         kernel = (H // P, W // Q)
-        return _average(op, _plan(op, shape, kernel, kernel, (0, 0), (1, 1), False, True, 0), input)
+        plan = _plan(op, form, kernel, kernel, (0, 0), (1, 1), False, True, 0)
+        assert plan is not None
+        return _average(op, plan, input)
     g = native.geometry("pool2d", N, C, H, W, 1, 1, P, Q, 1, 1, 0, 0, 1, 1, 0, 0)
-    return _average(op, Plan(g, (N, P, Q, C), np.dtype(np.uint8)), input, "adaptive_avg_pool2d")
+    return _average(op, _forms(g, form), input, True)
 
 
-def _average(op: str, plan: Plan, input: Tensor, kernel: str = "avg_pool2d") -> Tensor:
-    x = nhwc(input._array)
-    dtype, x_shape = x.dtype, x.shape
-    y = native.empty(plan.shape, dtype)
-    native.kernel(kernel + "_forward", dtype)(plan.g, x, y)
+def _average(op: str, plan: Plan, input: Tensor, adaptive: bool = False) -> Tensor:
+    kernels, y = plan.kernels, make(plan.y)
+    forward = kernels.adaptive_avg_pool2d_forward if adaptive else kernels.avg_pool2d_forward
+    forward(plan.g, lying(input, plan.x), y._pointer)
+    if needs_grad(input):
 
-    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dx = native.empty(x_shape, dtype)
-        native.kernel(kernel + "_backward", dtype)(plan.g, nhwc(dy), dx)
-        return (nchw(dx),)
+        def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor]:
+            dx = make(plan.x)
+            back = kernels.adaptive_avg_pool2d_backward if adaptive else kernels.avg_pool2d_backward
+            back(plan.g, lying(dy, plan.y), dx._pointer)
+            return (dx,)
 
-    return record(op, nchw(y), (input,), backward)
+        attach(y, op, (input,), backward, (), True)
+    return y
 
 
 def max_pool1d(
@@ -214,21 +227,27 @@ def avg_pool1d(
 
 
 def _options(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:
-    """Return the options as ints or checked pairs, ready to be looked up."""
-    if stride is None or stride == []:
-        stride = kernel
+    """Return the options as pairs of ints."""
     return (
-        kernel if type(kernel) is int else pair(op, "kernel_size", kernel, 1),
-        stride if type(stride) is int else pair(op, "stride", stride, 1),
-        padding if type(padding) is int else pair(op, "padding", padding, 0),
-        dilation if type(dilation) is int else pair(op, "dilation", dilation, 1),
+        pair(op, "kernel_size", kernel, 1),
+        pair(op, "stride", stride, 1),
+        pair(op, "padding", padding, 0),
+        pair(op, "dilation", dilation, 1),
     )
+
+
+def _forms(g: Any, form: Layout) -> Plan:
+    """Return the plan for a geometry and how its input lies."""
+    small = np.dtype(np.uint8 if g.KH * g.KW <= 256 else np.int32)
+    y = (g.N, g.C, g.P, g.Q)
+    x_form, y_form = dense_layout(form.dtype, form.shape, NHWC), dense_layout(form.dtype, y, NHWC)
+    return Plan(g, form.kernels, x_form, y_form, dense_layout(small, y, NHWC))
 
 
 @lru_cache(maxsize=4096, typed=True)
 def _plan(
     op: str,
-    x: tuple[int, ...],
+    form: Layout,
     kernel: Sizes,
     stride: Sizes,
     padding: Sizes,
@@ -236,8 +255,12 @@ def _plan(
     ceil_mode: bool,
     count_include_pad: bool,
     divisor: int,
-) -> Plan:
-    """Check one combination of shape and options."""
+) -> Plan | None:
+    """Check one combination of shape and options; None for a single image (C, H, W)."""
+    float_dtype(op, input=form)
+    x = form.shape
+    if len(x) == 3:
+        return None
     if len(x) != 4 or 0 in x[1:]:
         raise ValueError(f"{op}: expects an input of (N, C, H, W), none but N empty, got {x}")
     N, C, H, W = x
@@ -265,4 +288,4 @@ def _plan(
     g = native.geometry(
         "pool2d", N, C, H, W, KH, KW, P, Q, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, count_include_pad, divisor
     )
-    return Plan(g, (N, P, Q, C), np.dtype(np.uint8 if KH * KW <= 256 else np.int32))
+    return _forms(g, form)

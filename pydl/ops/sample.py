@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from pydl import dtypes, native
-from pydl.autograd import Tensor, check_inplace, record_inplace
+from pydl.autograd import Tensor
+from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
 from pydl.ops.check import integer, number
 from pydl.ops.convert import check_device

@@ -10,8 +10,8 @@ import numpy as np
 
 from pydl import native
 from pydl.autograd import Tensor, record
-from pydl.native import Array
-from pydl.ops.arrays import inverse, unbroadcast
+from pydl.native import Array, inverse
+from pydl.ops.arrays import unbroadcast
 from pydl.ops.check import integer
 from pydl.ops.dims import dimension
 
