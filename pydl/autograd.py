@@ -258,13 +258,13 @@ class Node:
 
 
 def layout_of(x: Tensor) -> Layout:
-    """Return how the tensor's array lies in memory; ask once, with ``x._layout or layout_of(x)``."""
+    """Find out how the tensor lies in memory, once: code on the way of every op says ``x._layout or layout_of(x)``."""
     layout = x._layout = native.layout(x._array)
     return layout
 
 
 def pointer_of(x: Tensor) -> Any:
-    """Return the address of the tensor's array, which must be dense; ask once, as for the layout."""
+    """Find out where the tensor lies in memory, once; it must be dense."""
     pointer = x._pointer = native.address(x._array, x._layout or layout_of(x))
     return pointer
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
@@ -13,7 +14,8 @@ from pydl.ops.check import choice, integer, pair
 from pydl.ops.operands import NHWC, column_sum, float_dtype
 
 
-class Plan(NamedTuple):
+@dataclass(slots=True)
+class Plan:
     """One convolution: how its arrays lie, and its geometries, one per piece of work (:func:`pydl.native.pieces`)."""
 
     kernels: Any

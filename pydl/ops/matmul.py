@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad, record, wrap
+from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad, pointer_of, record, wrap
+from pydl.grad_mode import mode
 from pydl.native import NULL, Array, Layout, address, dense_layout, layout, new
 from pydl.ops.operands import column_sum, float_dtype
 
 
-class Product(NamedTuple):
+@dataclass(slots=True)
+class Product:
     """One C = A B: its geometries, one per piece of work, and how its arrays lie; None: a slice of a larger matrix."""
 
-    kernels: Any
+    gemm: Callable[..., None]
+    workspace: Callable[[Any], int]
     pieces: tuple[Any, ...]
     a: Layout | None
     b: Layout | None
     c: Layout
-    light: bool  # needs no workspace
+    short: bool  # one piece, no workspace, both operands read as they lie
 
 
 @lru_cache(maxsize=8192)
@@ -38,9 +42,10 @@ def plan_product(a: Layout, b: Layout) -> Product:
     fixed = (M, N, K, lda, ldb, N, trans_a, trans_b, 0, batch, a_batch, b_batch, M * N)
     cuts = native.pieces(M, 2.0 * N * K * batch)
     pieces = tuple([native.geometry("gemm", *fixed, first, last) for first, last in cuts])
+    gemm, workspace = a.kernels.gemm, a.kernels.gemm_workspace
     with native.threads(1024):
-        light = not any(a.kernels.gemm_workspace(g) for g in pieces)
-    return Product(a.kernels, pieces, a_form, b_form, dense_layout(a.dtype, (*lead, M, N)), light)
+        short = len(pieces) == 1 and a_form is a and b_form is b and not workspace(pieces[0])
+    return Product(gemm, workspace, pieces, a_form, b_form, dense_layout(a.dtype, (*lead, M, N)), short)
 
 
 def _reading(x: Layout) -> tuple[Layout | None, int, int, int]:
@@ -68,9 +73,11 @@ def _start(x: Array, form: Layout | None) -> Any:
 
 def multiply(p: Product, a: Any, b: Any, bias: Any, c: Any) -> None:
     """Run a product on addresses; `bias` (N) or NULL is added to each row."""
-    kernels = p.kernels
+    if p.short:
+        p.gemm(p.pieces[0], a, b, bias, c, NULL)
+        return
     for g in p.pieces:
-        kernels.gemm(g, a, b, bias, c, NULL if p.light else native.workspace(kernels.gemm_workspace(g)))
+        p.gemm(g, a, b, bias, c, native.workspace(p.workspace(g)))
 
 
 def product(a: Array, b: Array) -> Array:
@@ -101,18 +108,27 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         pydl.Size([2, 4])
     """
     try:
-        a_form, b_form = input._layout or layout_of(input), other._layout or layout_of(other)
+        p = _plan_matmul(input._layout or layout_of(input), other._layout or layout_of(other))
     except AttributeError:
         float_dtype("matmul", input=input, other=other)
         raise
-    p = _plan_matmul(a_form, b_form)
     if p is None:
         return _matmul_batched(input, other)
     y = make(p.c)
-    a_start = lying(input, p.a) if p.a is not None else _start(input._array, None)
-    b_start = lying(other, p.b) if p.b is not None else _start(other._array, None)
-    multiply(p, a_start, b_start, NULL, y._pointer)
-    if needs_grad(input, other):
+    if p.short:
+        p.gemm(
+            p.pieces[0],
+            input._pointer or pointer_of(input),
+            other._pointer or pointer_of(other),
+            NULL,
+            y._pointer,
+            NULL,
+        )
+    else:
+        a_start = lying(input, p.a) if p.a is not None else _start(input._array, None)
+        b_start = lying(other, p.b) if p.b is not None else _start(other._array, None)
+        multiply(p, a_start, b_start, NULL, y._pointer)
+    if (input.requires_grad or other.requires_grad) and mode.enabled:
         a, b = input._array, other._array
 
         def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
@@ -262,7 +278,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return y
 
 
-class Linear(NamedTuple):
+@dataclass(slots=True)
+class Linear:
     """One linear layer: its three products and how its arrays lie, all of them C-contiguous."""
 
     forward: Product

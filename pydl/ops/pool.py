@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,8 @@ from pydl.ops.operands import NHWC, float_dtype
 Sizes = int | tuple[int, int]
 
 
-class Plan(NamedTuple):
+@dataclass(slots=True)
+class Plan:
     """One pooling: its geometry, and how its arrays lie."""
 
     g: Any
