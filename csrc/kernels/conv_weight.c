@@ -65,6 +65,7 @@ static void fill_tables(const struct pydl_conv2d *g, const struct weight_plan *p
         for (int64_t s = 0; s < g->KW; s++)
             for (int64_t c = 0; c < p->C; c++)
                 *row++ = r * g->dil_h * p->x_row + s * g->dil_w * p->x_pixel + c * channel;
+    *row = row[-1]; /* see spread_tiles */
 }
 
 struct tile_rows {

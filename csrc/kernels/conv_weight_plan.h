@@ -175,7 +175,7 @@ static struct weight_plan weight_plan(const struct pydl_conv2d *g)
     p.workers = p.shared || p.parts == 1 ? 1 : pydl_get_threads();
     p.x_size = p.copy_x ? round_up(p.pieces * p.x_piece, VL) : 0;
     p.dy_size = p.panels * p.dy_panel;
-    p.table_size = (p.block_pixels + (p.kind == WIDE ? MR : p.M)) * (int64_t)sizeof(int64_t);
+    p.table_size = (p.block_pixels + (p.kind == WIDE ? MR : p.M + 1)) * (int64_t)sizeof(int64_t);
     p.table_size = round_up(p.table_size, PYDL_VECTOR_BYTES) / (int64_t)sizeof(real);
     p.worker_size = p.x_size + p.dy_size;
     p.size = p.table_size + p.workers * p.worker_size + (p.parts > 1 ? p.parts * p.part_size : 0);

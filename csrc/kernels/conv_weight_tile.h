@@ -108,12 +108,13 @@ ALWAYS_INLINE void wide_tile(int rows, int64_t pixels, const int64_t *off, const
                                  real *out)                                                       \
     {                                                                                             \
         thin_tile(rows, 0, pixels, off, row, x, dy, step, ahead, out);                            \
-    }                                                                                             \
-    static void spread_tile_##rows(int64_t pixels, const int64_t *off, const int64_t *row,        \
-                                   const real *x, const real *dy, int64_t step,                   \
-                                   struct ahead ahead, real *out)                                 \
-    {                                                                                             \
-        thin_tile(rows, 1, pixels, off, row, x, dy, step, ahead, out);                            \
+    }
+#define SPREAD_TILE(rows)                                                                  \
+    static void spread_tile_##rows(int64_t pixels, const int64_t *off, const int64_t *row, \
+                                   const real *x, const real *dy, int64_t step,            \
+                                   struct ahead ahead, real *out)                          \
+    {                                                                                      \
+        thin_tile(rows, 1, pixels, off, row, x, dy, step, ahead, out);                     \
     }
 #define WIDE_TILE(rows)                                                                           \
     static void wide_tile_##rows(int64_t pixels, const int64_t *off, const int64_t *row,          \
@@ -123,22 +124,29 @@ ALWAYS_INLINE void wide_tile(int rows, int64_t pixels, const int64_t *off, const
         (void)row;                                                                                \
         wide_tile(rows, pixels, off, x, dy, step, ahead, out);                                    \
     }
-#define ROWS_TO_14(each)                                                                      \
-    each(1) each(2) each(3) each(4) each(5) each(6) each(7) each(8) each(9) each(10) each(11) \
-        each(12) each(13) each(14)
-#define ROWS_TO_28(each)                                                                      \
-    ROWS_TO_14(each)                                                                          \
-    each(15) each(16) each(17) each(18) each(19) each(20) each(21) each(22) each(23) each(24) \
-        each(25) each(26) each(27) each(28)
-#define THIN_ENTRY(rows) [rows] = thin_tile_##rows,
-#define SPREAD_ENTRY(rows) [rows] = spread_tile_##rows,
-#define WIDE_ENTRY(rows) [rows] = wide_tile_##rows,
+#define EVEN_TO_14(each) each(2) each(4) each(6) each(8) each(10) each(12) each(14)
+#define ODD_TO_13(each) each(1) each(3) each(5) each(7) each(9) each(11) each(13)
+#define EVEN_TO_28(each) each(16) each(18) each(20) each(22) each(24) each(26) each(28)
+#define ENTRY(kind, rows) [rows] = kind##_tile_##rows,
+#define PAIR(kind, rows) [(rows) - 1] = kind##_tile_##rows, [rows] = kind##_tile_##rows,
+#define THIN_ENTRY(rows) ENTRY(thin, rows)
+#define THIN_PAIR(rows) PAIR(thin, rows)
+#define SPREAD_PAIR(rows) PAIR(spread, rows)
+#define WIDE_ENTRY(rows) ENTRY(wide, rows)
 
-ROWS_TO_28(THIN_TILE)
-ROWS_TO_14(WIDE_TILE)
+EVEN_TO_14(WIDE_TILE)
+ODD_TO_13(WIDE_TILE)
+EVEN_TO_14(THIN_TILE)
+ODD_TO_13(THIN_TILE)
+EVEN_TO_28(THIN_TILE)
+EVEN_TO_14(SPREAD_TILE)
+EVEN_TO_28(SPREAD_TILE)
 
-static tile_function *const thin_tiles[29] = {ROWS_TO_28(THIN_ENTRY)};
-static tile_function *const spread_tiles[29] = {ROWS_TO_28(SPREAD_ENTRY)};
-static tile_function *const wide_tiles[15] = {ROWS_TO_14(WIDE_ENTRY)};
+/* Tall tiles, and all that are spread, come in even heights alone: half of the code, for at most
+ * one row in vain, whose place in the table of rows must be there. */
+static tile_function *const wide_tiles[15] = {EVEN_TO_14(WIDE_ENTRY) ODD_TO_13(WIDE_ENTRY)};
+static tile_function *const thin_tiles[29] = {EVEN_TO_14(THIN_ENTRY) ODD_TO_13(THIN_ENTRY)
+                                                  EVEN_TO_28(THIN_PAIR)};
+static tile_function *const spread_tiles[29] = {EVEN_TO_14(SPREAD_PAIR) EVEN_TO_28(SPREAD_PAIR)};
 
 #endif
