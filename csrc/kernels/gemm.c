@@ -25,6 +25,9 @@ enum {
     DOT_DEPTH = 8 * VL,  /* least K for which dot products beat empty lanes */
     PART_SIZE = 1 << 16, /* reals of C in the largest product whose K is cut into parts */
     MOST_PARTS = 16,
+    OWN_ROWS = 8 * MR,      /* from here on a block packs B for itself: it need not wait then */
+    STREAM_ROWS = 3 * MR,   /* A that few rows come to */
+    STREAM_BYTES = 1 << 20, /* a B that does not stay in an L2 */
 };
 
 enum gemm_path { PATH_BLOCKS, PATH_PARTS, PATH_DOT, PATH_VECTOR };
@@ -35,7 +38,7 @@ struct gemm_task {
     real *c;
     real *shared, *own; /* workspace: one group of k of B packed, or the parts; of all workers */
     enum gemm_path path;
-    int pack_a, pack_b;
+    int pack_a, pack_b, stream_b;
     /* rows first <= m < last of each matrix and its columns are cut into blocks, or K into parts */
     int64_t rows, row_blocks, column_blocks, parts;
     int64_t group; /* of k, the one in `shared` */
@@ -69,7 +72,7 @@ static void run_chunk(const void *task, int64_t chunk, int worker)
 {
     const struct gemm_task *t = task;
     const struct pydl_gemm *g = &t->g;
-    const int64_t unit = t->shared ? PANEL : VL, units = ceil_div(g->N, unit);
+    const int64_t unit = t->shared || t->stream_b ? PANEL : VL, units = ceil_div(g->N, unit);
     const int64_t column = chunk % t->column_blocks, row = chunk / t->column_blocks % t->row_blocks;
     const int64_t matrix = chunk / t->column_blocks / t->row_blocks;
     real *own = t->own + worker * t->worker_reals;
@@ -81,6 +84,7 @@ static void run_chunk(const void *task, int64_t chunk, int worker)
         .b_shared = t->shared,
         .c = t->c + matrix * g->c_batch,
         .a_packed = t->pack_a ? own : NULL,
+        .sums = own,
         .ldc = g->ldc,
         .i0 = g->first + t->rows * row / t->row_blocks,
         .i1 = g->first + t->rows * (row + 1) / t->row_blocks,
@@ -96,6 +100,8 @@ static void run_chunk(const void *task, int64_t chunk, int worker)
         run_dot(t, &q, own);
     else if (t->path == PATH_VECTOR)
         vector_product(g, q.a, q.b, t->bias, q.c, q.j0, q.j1);
+    else if (t->stream_b)
+        run_streamed(&q);
     else
         run_block(&q);
 }
@@ -201,12 +207,12 @@ static void cut(struct gemm_task *t, int64_t want)
     const int dot = t->path == PATH_DOT;
     const int64_t most_columns = dot && !g->trans_b ? 1 : ceil_div(g->N, PANEL);
     const int64_t most_rows = ceil_div(t->rows, dot ? DOT_ROWS : MR), least_rows = t->row_blocks;
-    const double cost_a = (double)t->rows * (dot ? 1 : t->pack_a ? g->trans_a ? 1 : 3 : 0);
-    const double cost_b = (double)g->N * (dot ? 1 : t->pack_b ? g->trans_b ? 3 : 1 : 0);
+    const double cost_a = (double)t->rows * (dot || !t->pack_a ? 1 : g->trans_a ? 2 : 4);
+    const double cost_b = (double)g->N * (dot || !t->pack_b ? 1 : g->trans_b ? 4 : 2);
     double best = -1;
     for (int64_t columns = 1; columns <= min_i64(want, most_columns); columns++) {
         const int64_t rows = min_i64(most_rows, max_i64(least_rows, ceil_div(want, columns)));
-        double cost = 1 + cost_a * (double)columns + cost_b * (double)rows;
+        double cost = cost_a * (double)columns + cost_b * (double)rows;
         if (rows * columns < want)
             cost *= 1e3;
         if (best < 0 || cost < best) {
@@ -238,6 +244,8 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
     const int tiles = t->path == PATH_BLOCKS || t->path == PATH_PARTS;
     t->pack_a = tiles && pays_to_pack_a(g);
     t->pack_b = g->trans_b || (t->rows > 24 * MR && g->ldb * (int64_t)sizeof(real) > PAGE / 2);
+    t->stream_b = t->path == PATH_BLOCKS && !t->pack_a && !t->pack_b && t->rows <= STREAM_ROWS &&
+                  g->N * g->K * (int64_t)sizeof(real) > STREAM_BYTES;
     t->row_blocks = t->path == PATH_BLOCKS ? ceil_div(t->rows, MR * BLOCK_TILES) : 1;
     t->column_blocks = t->path == PATH_VECTOR ? ceil_div(g->N, VECTOR_COLUMNS) : 1;
     if (threads > 1 && t->path == PATH_VECTOR)
@@ -249,11 +257,14 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
     if (t->pack_a)
         t->worker_reals =
             (ceil_div(ceil_div(t->rows, t->row_blocks), MR) + 1) * GEMM_A_STEP * GROUP;
+    if (t->stream_b)
+        t->worker_reals = t->rows * STREAM_COLUMNS;
     if (t->path == PATH_DOT && !g->trans_b)
         t->worker_reals = ceil_div(g->K, VL) * VL * g->N + VL * VL;
     if (t->path == PATH_PARTS)
         t->shared_reals = t->parts * t->rows * g->N;
-    else if (t->path == PATH_BLOCKS && t->pack_b && t->row_blocks > 1 && g->batch == 1)
+    else if (t->path == PATH_BLOCKS && t->pack_b && g->batch == 1 && t->row_blocks > 1 &&
+             t->rows < OWN_ROWS * t->row_blocks)
         t->shared_reals = ceil_div(g->N, PANEL) * PANEL * GROUP;
     return work;
 }

@@ -102,9 +102,12 @@ ALWAYS_INLINE void gemm_tile(const struct gemm_panel *p, const real *a, real *c,
                   a_k = a_by_k ? a_step : 1;
     const real *b = opaque(p->b), *ahead = opaque(p->ahead), *at[TILE_BASES];
     vec sum[MR * NV];
-#pragma GCC unroll 32
-    for (int i = 0; i < rows * vectors; i++)
-        sum[i] = (vec){0};
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 4
+        for (int j = 0; j < vectors; j++)
+            sum[r * vectors + j] =
+                p->start ? vload(p->start + r * p->start_step + j * VL) : (vec){0};
 #pragma GCC unroll 8
     for (int i = 0; i < bases; i++)
         at[i] = opaque(a + 3 * i * a_step);

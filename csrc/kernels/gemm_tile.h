@@ -27,6 +27,9 @@ struct gemm_panel {
     const real *ahead; /* row k of what is fetched meanwhile is at ahead + k * ahead_step */
     int64_t ahead_step;
     int64_t ldc, columns; /* 1 <= columns <= vectors * VL */
+    const real
+        *start; /* sums to go on from, in whole vectors, `start_step` from row to row, or NULL */
+    int64_t start_step;
     const real *bias;     /* of the panel's first column, or NULL */
     int accumulate, relu; /* add to what C holds; end with ReLU */
 };
