@@ -23,8 +23,8 @@
 enum {
     MAX_THREADS = 1024, /* what set_num_threads allows */
     CHUNK_BITS = 40,    /* of a claim; the job's number has the others */
-    SPINS = 1500,       /* about 50 us of looking before a sleep */
-    WAIT_SPINS = 3000,  /* for the last chunks of others */
+    SPINS = 5000, /* about 200 us of looking before a sleep: longer than most gaps between ops */
+    WAIT_SPINS = 5000, /* for the last chunks of others */
 };
 #define CHUNK_MASK (((uint64_t)1 << CHUNK_BITS) - 1)
 
