@@ -127,31 +127,36 @@ void KERNEL(margin_loss_backward)(int64_t rows, int64_t classes, int64_t p, doub
 /* ---- batch_norm.c: x (rows, C), statistics over the rows ---- */
 
 /* mean and var (biased, /rows) of each channel, rstd = 1 / sqrt(var + eps), y = (x - mean) rstd
- * gamma + beta; gamma, beta (C) or NULL for 1 and 0. rows >= 1. The variance is taken around the
- * mean (two passes or blocks merged), never as E[x^2] - mean^2. */
+ * gamma + beta, then ReLU; gamma, beta (C) or NULL for 1 and 0. rows >= 1. The variance is taken
+ * around the mean (two passes or blocks merged), never as E[x^2] - mean^2. running_mean and
+ * running_var (C), or NULL, move by the share `momentum` towards mean and var * rows / (rows - 1).
+ */
 int64_t KERNEL(batch_norm_workspace)(int64_t rows, int64_t C);
-void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real *x,
-                                const real *gamma, const real *beta, real *y, real *mean, real *var,
-                                real *rstd, void *workspace);
-/* y = (x - mean) / sqrt(var + eps) gamma + beta with given statistics */
-void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, const real *x,
+void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, double momentum, int64_t relu,
+                                const real *x, const real *gamma, const real *beta, real *y,
+                                real *mean, real *rstd, real *running_mean, real *running_var,
+                                void *workspace);
+/* y = (x - mean) / sqrt(var + eps) gamma + beta with given statistics, then ReLU; rstd (C) or NULL
+ */
+void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, int64_t relu, const real *x,
                                   const real *gamma, const real *beta, const real *mean,
-                                  const real *var, real *y);
+                                  const real *var, real *y, real *rstd);
 /* dgamma = sum dy xhat, dbeta = sum dy, and dx (or NULL): through the statistics when `training`,
- * else dy gamma rstd */
+ * else dy gamma rstd; dy counts as 0 where y, unless that is NULL, is not positive: the gradient of
+ * the ReLU behind */
 void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, const real *x,
                                  const real *gamma, const real *mean, const real *rstd,
-                                 const real *dy, real *dx, real *dgamma, real *dbeta,
+                                 const real *dy, const real *y, real *dx, real *dgamma, real *dbeta,
                                  void *workspace);
 
 /* ---- optim.c: one pass over parameter, gradient and state ---- */
 
-/* g = (maximize ? -g : g) + weight_decay p; momentum != 0: buf = first ? g : momentum buf + (1 -
- * dampening) g, g = nesterov ? g + momentum buf : buf; p -= lr g. buf may be NULL without momentum.
- */
-void KERNEL(sgd)(int64_t n, double lr, double momentum, double dampening, double weight_decay,
-                 int64_t nesterov, int64_t maximize, int64_t first, real *p, const real *g,
-                 real *buf);
+/* For each of `count` parameters, n[i] elements at p[i]: g = (maximize ? -g : g) + weight_decay p;
+ * momentum != 0: buf = first ? g : momentum buf + (1 - dampening) g, g = nesterov ? g + momentum
+ * buf : buf; p -= lr g. buf may be NULL without momentum. */
+void KERNEL(sgd)(int64_t count, double lr, double momentum, double dampening, double weight_decay,
+                 int64_t nesterov, int64_t maximize, int64_t first, const int64_t *n,
+                 real *const *p, const real *const *g, real *const *buf);
 
 /* ---- peak.c: the yardstick of every share ---- */
 

@@ -44,18 +44,19 @@ static struct layout norm_layout(int64_t rows, int64_t C)
 int64_t KERNEL(batch_norm_workspace)(int64_t rows, int64_t C)
 {
     struct layout l = norm_layout(rows, max_i64(C, 1));
-    return 2 * l.blocks * l.width * (int64_t)sizeof(real);
+    return (2 * l.blocks * l.width + C) * (int64_t)sizeof(real);
 }
 
 /* What the chunks of one pass share. first, second: two results per block and lane, or per lane. */
 struct norm {
     struct layout l;
     const real *x, *dy, *center; /* center: the mean of each lane */
+    const real *positive;        /* dy counts where this is, or everywhere if it is NULL */
     real *y;
     real *first, *second;
     int64_t lane, lanes;   /* of an elementwise pass */
     real (*p)[NORM_LANES]; /* the parameters of an elementwise pass */
-    int training;
+    int training, relu;
 };
 
 /* Mean and sum of squares around it of `vectors` vectors of lanes over some rows. The mean of the
@@ -179,13 +180,11 @@ static void normalize_chunk(const void *task, int64_t chunk, int worker)
         const real *x = t->x + row * t->l.width + t->lane;
         real *y = t->y + row * t->l.width + t->lane;
         int64_t i = 0, lanes = row < t->l.rows ? t->lanes : t->l.tail;
-        for (; i + VL <= lanes; i += VL)
-            vstore(y + i, (vload(x + i) - vload(p[0] + i)) * vload(p[1] + i) + vload(p[2] + i));
-        if (i < lanes)
-            vstore_n(y + i,
-                     (vload_n(x + i, lanes - i) - vload(p[0] + i)) * vload(p[1] + i) +
-                         vload(p[2] + i),
-                     lanes - i);
+        for (; i < lanes; i += VL) {
+            vec v = (vload_upto(x + i, lanes - i) - vload(p[0] + i)) * vload(p[1] + i) +
+                    vload(p[2] + i);
+            vstore_upto(y + i, t->relu ? vrelu(v) : v, lanes - i);
+        }
     }
 }
 
@@ -219,9 +218,17 @@ static void normalize(struct norm *t, double eps, const real *gamma, const real 
     }
 }
 
-void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real *x,
-                                const real *gamma, const real *beta, real *y, real *mean, real *var,
-                                real *rstd, void *workspace)
+static void move(int64_t C, double momentum, double factor, const real *to, real *running)
+{
+    for (int64_t c = 0; running && c < C; c++)
+        running[c] =
+            (real)((1 - momentum) * (double)running[c] + momentum * factor * (double)to[c]);
+}
+
+void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, double momentum, int64_t relu,
+                                const real *x, const real *gamma, const real *beta, real *y,
+                                real *mean, real *rstd, real *running_mean, real *running_var,
+                                void *workspace)
 {
     if (C == 0)
         return;
@@ -229,22 +236,33 @@ void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, const real 
     struct norm t = {.l = norm_layout(rows, C), .x = x, .y = y, .p = p, .first = workspace};
     const struct layout *l = &t.l;
     t.second = t.first + l->blocks * l->width;
+    t.relu = relu != 0;
+    real *var = t.second + l->blocks * l->width;
     double bytes = (double)rows * (double)C * sizeof(real);
     parallel_for(l->blocks * l->strips, bytes * PYDL_WORK_BYTE, moments_chunk, &t);
     for (int64_t lane = 0; lane < l->width; lane += NORM_LANES)
         merge_moments(&t, lane, min_i64(NORM_LANES, l->width - lane), mean, var);
     normalize(&t, eps, gamma, beta, mean, var, rstd);
+    move(C, momentum, 1, mean, running_mean);
+    move(C, momentum, (double)rows / (double)max_i64(rows - 1, 1), var, running_var);
 }
 
-void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, const real *x,
+void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, int64_t relu, const real *x,
                                   const real *gamma, const real *beta, const real *mean,
-                                  const real *var, real *y)
+                                  const real *var, real *y, real *rstd)
 {
     if (C == 0)
         return;
     real p[3][NORM_LANES];
-    struct norm t = {.l = norm_layout(rows, C), .x = x, .y = y, .p = p};
-    normalize(&t, eps, gamma, beta, mean, var, NULL);
+    struct norm t = {.l = norm_layout(rows, C), .x = x, .y = y, .p = p, .relu = relu != 0};
+    normalize(&t, eps, gamma, beta, mean, var, rstd);
+}
+
+/* dy[at .. at + lanes] as far as it counts */
+ALWAYS_INLINE vec counting(const struct norm *t, int64_t at, int64_t lanes)
+{
+    vec d = vload_n(t->dy + at, lanes);
+    return t->positive ? vwhere_positive(vload_n(t->positive + at, lanes), d) : d;
 }
 
 /* Sums of dy and of dy (x - mean) over the rows of a block. */
@@ -252,7 +270,7 @@ ALWAYS_INLINE void block_gradients(const struct norm *t, int64_t at, int64_t i, 
                                    real *sum, real *product, int vectors, int64_t lanes)
 {
     const int64_t step = t->l.width;
-    const real *x = t->x + at + i, *dy = t->dy + at + i;
+    const real *x = t->x + at + i;
     vec center[NORM_VECTORS], sums[NORM_VECTORS], products[NORM_VECTORS];
     for (int v = 0; v < vectors; v++) {
         center[v] = vload_n(t->center + i + v * VL, lanes);
@@ -260,7 +278,7 @@ ALWAYS_INLINE void block_gradients(const struct norm *t, int64_t at, int64_t i, 
     }
     for (int64_t r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) {
-            vec d = vload_n(dy + r * step + v * VL, lanes);
+            vec d = counting(t, at + i + r * step + v * VL, lanes);
             sums[v] += d;
             products[v] += d * (vload_n(x + r * step + v * VL, lanes) - center[v]);
         }
@@ -296,7 +314,8 @@ static void merge_gradients(const struct norm *t, int64_t lane, int64_t lanes, d
     const struct layout *l = &t->l;
     const int64_t tail = l->rows * l->width;
     for (int64_t i = 0; i < lanes; i++) {
-        sum[i] = i < l->tail ? (double)t->dy[tail + i] : 0;
+        const int counts = i < l->tail && !(t->positive && t->positive[tail + i] <= 0);
+        sum[i] = counts ? (double)t->dy[tail + i] : 0;
         product[i] = i < l->tail ? sum[i] * ((double)t->x[tail + i] - (double)t->center[i]) : 0;
     }
     for (int64_t b = 0; b < l->blocks; b++) {
@@ -322,17 +341,17 @@ static void gradient_chunk(const void *task, int64_t chunk, int worker)
         int64_t at = row * t->l.width + t->lane, lanes = row < t->l.rows ? t->lanes : t->l.tail,
                 i = 0;
         int64_t whole = t->training ? lanes - lanes % VL : 0;
-        const real *x = t->x + at, *dy = t->dy + at;
+        const real *x = t->x + at;
         real *dx = t->y + at;
         for (; i < whole; i += VL)
             vstore(dx + i,
-                   vload(dy + i) * vload(p[0] + i) +
+                   counting(t, at + i, VL) * vload(p[0] + i) +
                        ((vload(x + i) - vload(p[1] + i)) * vload(p[2] + i) + vload(p[3] + i)));
         for (; i + VL <= lanes; i += VL)
-            vstore(dx + i, vload(dy + i) * vload(p[0] + i));
+            vstore(dx + i, counting(t, at + i, VL) * vload(p[0] + i));
         if (i == lanes)
             continue;
-        vec first = vload_n(dy + i, lanes - i) * vload(p[0] + i),
+        vec first = counting(t, at + i, lanes - i) * vload(p[0] + i),
             d = vload_n(x + i, lanes - i) - vload(p[1] + i);
         vstore_n(dx + i, t->training ? first + (d * vload(p[2] + i) + vload(p[3] + i)) : first,
                  lanes - i);
@@ -367,7 +386,7 @@ static void finish_gradients(struct norm *t, int64_t lane, int64_t lanes, const 
 
 void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, const real *x,
                                  const real *gamma, const real *mean, const real *rstd,
-                                 const real *dy, real *dx, real *dgamma, real *dbeta,
+                                 const real *dy, const real *y, real *dx, real *dgamma, real *dbeta,
                                  void *workspace)
 {
     if (C == 0)
@@ -375,6 +394,7 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
     struct norm t = {.l = norm_layout(rows, C),
                      .x = x,
                      .dy = dy,
+                     .positive = y,
                      .y = dx,
                      .first = workspace,
                      .training = training != 0};

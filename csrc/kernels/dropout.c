@@ -8,7 +8,7 @@
 #include "../kernels.h"
 
 #include "../parallel.h"
-#include "../vec.h"
+#include "../vec_bytes.h"
 
 enum { CHUNK = 1 << 14 }; /* elements a thread takes at once */
 

@@ -71,7 +71,7 @@ ALWAYS_INLINE void dot_tile(const struct gemm_dot *p, int64_t i0, int64_t j0, re
             real x = total[r * columns + j];
             if (p->bias)
                 x += p->bias[j0 + j];
-            c[r * p->ldc + j] = p->relu && x < 0 ? 0 : x;
+            c[r * p->ldc + j] = p->relu && x <= 0 ? 0 : x;
         }
 }
 

@@ -1,7 +1,7 @@
 #include "isa.h"
 #include "pydl.h"
 #include "kernels.h"
-#include "vec.h"
+#include "vec_bytes.h"
 #include "parallel.h"
 #include "pool.h"
 

@@ -7,57 +7,80 @@
 enum { SGD_CHUNK = 16 * 1024 }; /* elements: with the gradient and the state about 200 KB */
 
 struct sgd {
-    int64_t n;
+    int64_t count;
+    const int64_t *n;
+    real *const *p, *const *buf; /* buf: NULL without momentum */
+    const real *const *g;
     real rate, momentum, gain, decay; /* gain = 1 - dampening */
     int nesterov, maximize, first;
-    real *p, *buf; /* buf: NULL without momentum */
-    const real *g;
 };
 
-/* Elements i <= k < i + lanes. The conditions are the same for all elements, and a term with factor
+/* The first `lanes` elements. The conditions are the same for all elements, and a term with factor
  * 0 is left out rather than multiplied: it may be infinite. */
-ALWAYS_INLINE void sgd_vector(const struct sgd *t, int64_t i, int64_t lanes)
+ALWAYS_INLINE void sgd_vector(const struct sgd *t, real *p, const real *g, real *buf, int64_t lanes)
 {
-    vec p = vload_n(t->p + i, lanes), g = vload_n(t->g + i, lanes);
+    vec old = vload_n(p, lanes), step = vload_n(g, lanes);
     if (t->maximize)
-        g = -g;
+        step = -step;
     if (t->decay != 0)
-        g = g + vsplat(t->decay) * p;
-    if (t->buf) {
-        vec buf = g;
+        step = step + vsplat(t->decay) * old;
+    if (buf) {
+        vec velocity = step;
         if (!t->first)
-            buf = vsplat(t->momentum) * vload_n(t->buf + i, lanes) + vsplat(t->gain) * g;
-        vstore_n(t->buf + i, buf, lanes);
-        g = t->nesterov ? g + vsplat(t->momentum) * buf : buf;
+            velocity = vsplat(t->momentum) * vload_n(buf, lanes) + vsplat(t->gain) * step;
+        vstore_n(buf, velocity, lanes);
+        step = t->nesterov ? step + vsplat(t->momentum) * velocity : velocity;
     }
-    vstore_n(t->p + i, p - vsplat(t->rate) * g, lanes);
+    vstore_n(p, old - vsplat(t->rate) * step, lanes);
 }
 
+static void sgd_run(const struct sgd *task, int64_t n, real *p, const real *g, real *buf)
+{
+    const struct sgd t = *task; /* a copy that no store can change: it stays in registers */
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL)
+        sgd_vector(&t, p + i, g + i, buf ? buf + i : NULL, VL);
+    if (i < n)
+        sgd_vector(&t, p + i, g + i, buf ? buf + i : NULL, n - i);
+}
+
+/* Elements of all parameters, one parameter after the other. */
 static void sgd_chunk(const void *task, int64_t chunk, int worker)
 {
     (void)worker;
-    /* a copy that no store can change: it stays in registers */
-    const struct sgd t = *(const struct sgd *)task;
-    int64_t i = chunk * SGD_CHUNK, end = min_i64(i + SGD_CHUNK, t.n);
-    for (; i + VL <= end; i += VL)
-        sgd_vector(&t, i, VL);
-    if (i < end)
-        sgd_vector(&t, i, end - i);
+    const struct sgd *t = task;
+    int64_t skip = chunk * SGD_CHUNK, left = SGD_CHUNK;
+    for (int64_t i = 0; i < t->count && left > 0; i++) {
+        const int64_t n = min_i64(t->n[i] - skip, left);
+        if (n > 0) {
+            sgd_run(t, n, t->p[i] + skip, t->g[i] + skip, t->buf ? t->buf[i] + skip : NULL);
+            left -= n;
+        }
+        skip = max_i64(skip - t->n[i], 0);
+    }
 }
 
-void KERNEL(sgd)(int64_t n, double lr, double momentum, double dampening, double weight_decay,
-                 int64_t nesterov, int64_t maximize, int64_t first, real *p, const real *g,
-                 real *buf)
+void KERNEL(sgd)(int64_t count, double lr, double momentum, double dampening, double weight_decay,
+                 int64_t nesterov, int64_t maximize, int64_t first, const int64_t *n,
+                 real *const *p, const real *const *g, real *const *buf)
 {
-    struct sgd t = {
-        .n = n, .rate = (real)lr, .momentum = (real)momentum, .gain = (real)(1 - dampening)};
-    t.decay = (real)weight_decay;
-    t.nesterov = nesterov != 0;
-    t.maximize = maximize != 0;
-    t.first = first != 0;
-    t.p = p;
-    t.g = g;
-    t.buf = momentum != 0 ? buf : NULL;
-    parallel_for(ceil_div(n, SGD_CHUNK),
-                 (double)n * (t.buf ? 5 : 3) * sizeof(real) * PYDL_WORK_BYTE, sgd_chunk, &t);
+    const struct sgd t = {
+        .count = count,
+        .n = n,
+        .p = p,
+        .g = g,
+        .buf = momentum != 0 ? buf : NULL,
+        .rate = (real)lr,
+        .momentum = (real)momentum,
+        .gain = (real)(1 - dampening),
+        .decay = (real)weight_decay,
+        .nesterov = nesterov != 0,
+        .maximize = maximize != 0,
+        .first = first != 0,
+    };
+    int64_t total = 0;
+    for (int64_t i = 0; i < count; i++)
+        total += n[i];
+    parallel_for(ceil_div(total, SGD_CHUNK),
+                 (double)total * (t.buf ? 5 : 3) * sizeof(real) * PYDL_WORK_BYTE, sgd_chunk, &t);
 }

@@ -209,7 +209,7 @@ ALWAYS_INLINE vec unary_gradient(enum pydl_unary op, vec dy, vec s, double alpha
     case PYDL_SIGMOID:
         return dy * (s * (1 - s));
     case PYDL_RELU:
-        return (vec)(~(s <= 0) & (mask)dy);
+        return vwhere_positive(s, dy);
     case PYDL_LEAKY_RELU:
         return vselect(s > 0, dy, a * dy);
     case PYDL_ELU:

@@ -69,8 +69,8 @@ class _BatchNorm(Module):
         if self.bias is not None:
             init.zeros_(self.bias)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the input, normalised channel by channel."""
+    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
+        """Return the input, normalised channel by channel, with `relu` where that is positive, else 0."""
         if input._array.ndim not in self._dims:
             raise ValueError(f"{type(self).__name__}: expects {self._shapes}, got {input._array.shape}")
         if input._array.shape[1] != self.num_features:
@@ -87,7 +87,7 @@ class _BatchNorm(Module):
         training = self.training or self.running_mean is None
         # Without tracking, the running statistics stay out of it; in evaluation they are read and not changed.
         mean, var = (self.running_mean, self.running_var) if not training or self.track_running_stats else (None, None)
-        return ops.batch_norm(input, mean, var, self.weight, self.bias, training, momentum or 0.0, self.eps)
+        return ops.batch_norm(input, mean, var, self.weight, self.bias, training, momentum or 0.0, self.eps, relu=relu)
 
     def extra_repr(self) -> str:
         """Return the options."""

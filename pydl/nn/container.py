@@ -8,8 +8,13 @@ from typing import Any, TypeVar
 
 from pydl.autograd import Tensor
 from pydl.nn import text
+from pydl.nn.activation import ReLU
+from pydl.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from pydl.nn.conv import Conv2d
+from pydl.nn.linear import Linear
 from pydl.nn.module import Module
 from pydl.nn.parameter import Parameter
+from pydl.nn.pooling import MaxPool2d
 
 Self = TypeVar("Self", bound="_List")
 
@@ -130,11 +135,33 @@ class Sequential(_List):
         return cls(dict(entries))
 
     def forward(self, input: Any) -> Any:
-        """Return what the last module makes of it all."""
+        """Return what the last module makes of it all.
+
+        A ReLU goes into the kernel of the layer before it, or of the max-pooling behind it, with the same bits as a
+        result, unless one of the two has hooks or a ``forward`` of its own.
+        """
         own = self.__dict__
-        for name in self._module_names:
-            input = own[name](input)
+        modules = [own[name] for name in self._module_names]
+        modules += (None, None)
+        place, count = 0, len(modules) - 2
+        while place < count:
+            module, after, second = modules[place : place + 3]
+            kind = type(module)
+            if type(after) is ReLU and kind in _ENDS_WITH_RELU and type(second) is not MaxPool2d:
+                fused = _is_plain(module) and _is_plain(after)
+            else:
+                fused = kind is ReLU and type(after) is MaxPool2d and _is_plain(module) and _is_plain(after)
+                module = after if fused else module
+            input = module(input, relu=True) if fused else module(input)
+            place += 2 if fused else 1
         return input
+
+
+_ENDS_WITH_RELU = (Linear, Conv2d, BatchNorm1d, BatchNorm2d)
+
+
+def _is_plain(module: Module) -> bool:
+    return not (module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__)
 
 
 class ModuleList(_List):

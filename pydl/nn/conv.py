@@ -162,12 +162,12 @@ class Conv2d(_Conv):
             dtype,
         )
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the cross-correlation."""
-        if self.padding_mode == "zeros":
-            return ops.conv2d(input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        padded = ops.pad(input, self._margins(), self.padding_mode)
-        return ops.conv2d(padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
+    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
+        """Return the cross-correlation, with `relu` where that is positive, else 0."""
+        padding = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = ops.pad(input, self._margins(), self.padding_mode), 0
+        return ops.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups, relu=relu)
 
 
 class Conv1d(_Conv):

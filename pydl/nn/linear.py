@@ -54,9 +54,9 @@ class Linear(Module):
             bound = 1 / math.sqrt(self.in_features) if self.in_features else 0
             init.uniform_(self.bias, -bound, bound)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return x W^T + b."""
-        return ops.linear(input, self.weight, self.bias)
+    def forward(self, input: Tensor, *, relu: bool = False) -> Tensor:
+        """Return x W^T + b, with `relu` where that is positive, else 0."""
+        return ops.linear(input, self.weight, self.bias, relu=relu)
 
     def extra_repr(self) -> str:
         """Return the sizes."""

@@ -62,10 +62,17 @@ class MaxPool2d(Module):
         self.kernel_size, self.padding, self.dilation = kernel_size, padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
-    def forward(self, input: Tensor) -> Any:
-        """Return the maxima (and, if asked for, their places)."""
+    def forward(self, input: Tensor, *, relu: bool = False) -> Any:
+        """Return the maxima (and, if asked for, their places), with `relu` where they are positive, else 0."""
         return ops.max_pool2d(
-            input, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+            relu=relu,
         )
 
     def extra_repr(self) -> str:

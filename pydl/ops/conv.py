@@ -11,7 +11,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Layout, dense_layout
 from pydl.ops.check import choice, integer, pair
-from pydl.ops.operands import NHWC, column_sum, float_dtype
+from pydl.ops.operands import NHWC, column_sum, float_dtype, through_relu
 
 
 @dataclass(slots=True)
@@ -65,6 +65,8 @@ def conv2d(
     padding: Sizes | str = 0,
     dilation: Sizes = 1,
     groups: int = 1,
+    *,
+    relu: bool = False,
 ) -> Tensor:
     """Return the cross-correlation of images with filters.
 
@@ -78,6 +80,7 @@ def conv2d(
         padding: Zeros round the image, >= 0; ``"same"`` keeps H and W (stride 1 only), ``"valid"`` is 0.
         dilation: Step between the taps of a filter, >= 1.
         groups: Cuts the channels into this many separate convolutions; C makes it depthwise.
+        relu: End with ``max(0, y)``.
 
     Returns:
         (N, O, P, Q) with ``P = (H + 2 padding - dilation (KH - 1) - 1) // stride + 1``.
@@ -100,12 +103,13 @@ def conv2d(
             dilation,
             groups,
             _exact,
+            relu,
         )
     except (AttributeError, TypeError):  # something is no tensor or no int; a list is fine
         float_dtype("conv2d", input=input, weight=weight, bias=bias)
-        return conv2d(input, weight, bias, *_options(stride, padding, dilation, groups))
+        return conv2d(input, weight, bias, *_options(stride, padding, dilation, groups), relu=bool(relu))
     if plan is None:
-        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups, relu=relu).squeeze(0)
     kernels = plan.kernels
     x, w, y = lying(input, plan.x), lying(weight, plan.w), make(plan.y)
     b = native.NULL if bias is None else lying(bias, plan.b)
@@ -113,9 +117,10 @@ def conv2d(
         kernels.conv2d_forward(g, x, w, b, y._pointer, native.workspace(kernels.conv2d_forward_workspace(g)))
     if not needs_grad(input, weight, bias):
         return y
+    result = y._pointer if relu else None
 
     def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        given = lying(dy, plan.y)
+        given = lying(dy, plan.y) if result is None else through_relu(dy, result, plan.y)._pointer
         dx = dw = db = None
         if needs[0]:
             dx = make(plan.x)
@@ -131,7 +136,7 @@ def conv2d(
             db = column_sum(given, plan.y, plan.b)
         return dx, dw, db
 
-    attach(y, "conv2d", (input, weight, bias), backward, (input, weight), True)
+    attach(y, "conv2d", (input, weight, bias), backward, (input, weight, y) if relu else (input, weight), True)
     return y
 
 
@@ -195,6 +200,7 @@ def _plan(
     dilation: Sizes,
     groups: int,
     exact: bool,
+    relu: bool,
 ) -> Plan | None:
     """Check one combination of shapes and options, and lay out its work; None for a single image (C, H, W)."""
     dtype = float_dtype("conv2d", input=x_form, weight=w_form, bias=b_form)
@@ -234,7 +240,7 @@ def _plan(
             )
         P = (H + 2 * pad_h - reach_h) // stride_h + 1
         Q = (W + 2 * pad_w - reach_w) // stride_w + 1
-    fixed = (N, C, H, W, O, KH, KW, P, Q, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups, 0)
+    fixed = (N, C, H, W, O, KH, KW, P, Q, stride_h, stride_w, pad_h, pad_w, dil_h, dil_w, groups, relu)
     cuts = native.pieces(N, 2.0 * P * Q * O * I * KH * KW)
     return Plan(
         x_form.kernels,

@@ -14,7 +14,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad, pointer_of, record, wrap
 from pydl.grad_mode import mode
 from pydl.native import NULL, Array, Layout, address, dense_layout, layout, new
-from pydl.ops.operands import column_sum, float_dtype
+from pydl.ops.operands import column_sum, float_dtype, through_relu
 
 
 @dataclass(slots=True)
@@ -31,15 +31,15 @@ class Product:
 
 
 @lru_cache(maxsize=8192)
-def plan_product(a: Layout, b: Layout) -> Product:
-    """Lay out A B for arrays (..., M, K) and (..., K, N) with equal or missing leading dimensions."""
+def plan_product(a: Layout, b: Layout, relu: bool = False) -> Product:
+    """Lay out A B (then ReLU) for arrays (..., M, K) and (..., K, N) with equal or missing leading dimensions."""
     M, K = a.shape[-2:]
     N = b.shape[-1]
     lead = a.shape[:-2] or b.shape[:-2]
     batch = math.prod(lead)
     a_form, lda, trans_a, a_batch = _reading(a)
     b_form, ldb, trans_b, b_batch = _reading(b)
-    fixed = (M, N, K, lda, ldb, N, trans_a, trans_b, 0, batch, a_batch, b_batch, M * N)
+    fixed = (M, N, K, lda, ldb, N, trans_a, trans_b, relu, batch, a_batch, b_batch, M * N)
     cuts = native.pieces(M, 2.0 * N * K * batch)
     pieces = tuple([native.geometry("gemm", *fixed, first, last) for first, last in cuts])
     gemm, workspace = a.kernels.gemm, a.kernels.gemm_workspace
@@ -235,13 +235,14 @@ def dot(input: Tensor, other: Tensor) -> Tensor:
     return matmul(input, other)
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: bool = False) -> Tensor:
     """Return ``y = x W^T + b``, the weighted sums of a layer of neurons.
 
     Args:
         input: (..., in_features).
         weight: (out_features, in_features).
         bias: (out_features,).
+        relu: End with ``max(0, y)``.
 
     Returns:
         (..., out_features).
@@ -252,7 +253,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     try:
         b_form = None if bias is None else bias._layout or layout_of(bias)
-        plan = _plan_linear(input._layout or layout_of(input), weight._layout or layout_of(weight), b_form)
+        plan = _plan_linear(input._layout or layout_of(input), weight._layout or layout_of(weight), b_form, relu)
     except AttributeError:
         float_dtype("linear", input=input, weight=weight, bias=bias)
         raise
@@ -260,9 +261,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     multiply(plan.forward, x, w, NULL if bias is None else lying(bias, plan.b), y._pointer)
     if not needs_grad(input, weight, bias):
         return y
+    kept = y._pointer if relu else None
 
     def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
-        given = lying(dy, plan.y)
+        given = lying(dy, plan.y) if kept is None else through_relu(dy, kept, plan.y)._pointer
         dx = dw = db = None
         if needs[0]:
             dx = make(plan.x)
@@ -274,7 +276,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             db = column_sum(given, plan.y, plan.b)
         return dx, dw, db
 
-    attach(y, "linear", (input, weight, bias), backward, (input, weight), True)
+    attach(y, "linear", (input, weight, bias), backward, (input, weight, y) if relu else (input, weight), True)
     return y
 
 
@@ -292,7 +294,7 @@ class Linear:
 
 
 @lru_cache(maxsize=4096)
-def _plan_linear(x: Layout, w: Layout, b: Layout | None) -> Linear:
+def _plan_linear(x: Layout, w: Layout, b: Layout | None, relu: bool) -> Linear:
     """Check the shapes, and lay out the work."""
     dtype = float_dtype("linear", input=x, weight=w, bias=b)
     if len(w.shape) != 2:
@@ -307,7 +309,7 @@ def _plan_linear(x: Layout, w: Layout, b: Layout | None) -> Linear:
     x_form, w_form, y_form = (dense_layout(dtype, shape) for shape in ((rows, I), (O, I), (rows, O)))
     turned = [dense_layout(dtype, shape, (1, 0)) for shape in ((I, O), (O, rows))]  # W^T and dY^T as they lie
     return Linear(
-        plan_product(x_form, turned[0]),
+        plan_product(x_form, turned[0], bool(relu)),
         plan_product(y_form, w_form),
         plan_product(turned[1], x_form),
         dense_layout(dtype, x.shape),

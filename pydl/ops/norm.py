@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-
-import numpy as np
+from typing import Any
 
 from pydl import native
-from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad, version
-from pydl.native import NULL, Array, Layout, dense_layout, new
+from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
+from pydl.native import NULL, Layout, dense_layout
 from pydl.ops.operands import float_dtype
+
+
+@dataclass(slots=True)
+class Plan:
+    """One batch norm: how its arrays lie."""
+
+    kernels: Any
+    x: Layout
+    channel: Layout  # one value for each
+    rows: int
+    C: int
 
 
 def batch_norm(
@@ -22,6 +33,8 @@ def batch_norm(
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
+    *,
+    relu: bool = False,
 ) -> Tensor:
     """Return each channel shifted and scaled to mean 0 and variance 1, then to mean `bias` and deviation `weight`.
 
@@ -38,6 +51,7 @@ def batch_norm(
         training: Use the batch's own statistics.
         momentum: How far the running statistics move, 0 to 1.
         eps: Added to the variance.
+        relu: End with ``max(0, y)``.
 
     Returns:
         The shape of `input`.
@@ -49,84 +63,80 @@ def batch_norm(
     Reference:
         Ioffe and Szegedy: Batch Normalization, ICML 2015, algorithms 1 and 2.
     """
-    dtype = float_dtype("batch_norm", input=input, weight=weight, bias=bias)
-    form = input._layout or layout_of(input)
-    if len(form.shape) < 2:
-        raise ValueError(f"batch_norm: expects (N, C, ...), got shape {form.shape}")
-    C = form.shape[1]
-    for name, part in (
-        ("weight", weight),
-        ("bias", bias),
-        ("running_mean", running_mean),
-        ("running_var", running_var),
-    ):
-        if part is not None and part._array.shape != (C,):
-            raise ValueError(f"batch_norm: expects {name} of shape ({C},), got {part._array.shape}")
-    form, per_channel = _forms(form)
-    rows = form.size // C if C else 0
-    kernels = form.kernels
+    given = (input, weight, bias, running_mean, running_var)
+    try:
+        plan = _plan(*[None if t is None else t._layout or layout_of(t) for t in given])
+    except AttributeError:
+        float_dtype("batch_norm", input=input, weight=weight, bias=bias)
+        raise
+    kernels, form, channel, rows, C = plan.kernels, plan.x, plan.channel, plan.rows, plan.C
     x, y = lying(input, form), make(form)
-    gamma = NULL if weight is None else lying(weight, per_channel)
-    beta = NULL if bias is None else lying(bias, per_channel)
-    scratch_size = kernels.batch_norm_workspace(rows, C)
-    use_batch = training or running_mean is None or running_var is None
+    gamma = NULL if weight is None else lying(weight, channel)
+    beta = NULL if bias is None else lying(bias, channel)
     if not training and (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: evaluation needs both running_mean and running_var, or neither")
+    use_batch = training or running_mean is None or running_var is None
+    rstd = make(channel)._pointer
     if use_batch:
         if rows <= 1:
             raise ValueError(f"batch_norm: training needs more than one value per channel, got {form.shape}")
-        (mean, mean_at), (var, var_at), (_, rstd) = new(per_channel), new(per_channel), new(per_channel)
-        scratch = native.workspace(scratch_size)
-        kernels.batch_norm_forward(rows, C, eps, x, gamma, beta, y._pointer, mean_at, var_at, rstd, scratch)
+        mean = make(channel)._pointer
+        moved = [_running(t, channel) if training else NULL for t in (running_mean, running_var)]
+        scratch = native.workspace(kernels.batch_norm_workspace(rows, C))
+        kernels.batch_norm_forward(
+            rows, C, eps, momentum, relu, x, gamma, beta, y._pointer, mean, rstd, *moved, scratch
+        )
         if training:
-            _move(running_mean, mean, momentum)
-            _move(running_var, var * (rows / (rows - 1)), momentum)
+            _moved(running_mean, channel, moved[0])
+            _moved(running_var, channel, moved[1])
     else:
         assert running_mean is not None
         assert running_var is not None
-        var = running_var._array.astype(dtype)
-        mean_at = native.pointer(running_mean._array.astype(dtype, order="C"))
-        rstd = native.pointer(1 / np.sqrt(var + dtype.type(eps)))
-        kernels.batch_norm_inference(rows, C, eps, x, gamma, beta, mean_at, native.pointer(var), y._pointer)
+        mean, var = lying(running_mean, channel), lying(running_var, channel)
+        kernels.batch_norm_inference(rows, C, eps, relu, x, gamma, beta, mean, var, y._pointer, rstd)
     if not needs_grad(input, weight, bias):
         return y
+    positive = y._pointer if relu else NULL
 
     def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
         dx = make(form) if needs[0] else None
-        dgamma, dbeta = make(per_channel), make(per_channel)
+        dgamma, dbeta = make(channel), make(channel)
+        results = NULL if dx is None else dx._pointer, dgamma._pointer, dbeta._pointer
         scratch = native.workspace(kernels.batch_norm_workspace(rows, C))
         kernels.batch_norm_backward(
-            rows,
-            C,
-            use_batch,
-            x,
-            gamma,
-            mean_at,
-            rstd,
-            lying(dy, form),
-            NULL if dx is None else dx._pointer,
-            dgamma._pointer,
-            dbeta._pointer,
-            scratch,
+            rows, C, use_batch, x, gamma, mean, rstd, lying(dy, form), positive, *results, scratch
         )
         return dx, dgamma, dbeta
 
-    saved = (input,) if weight is None else (input, weight)
+    saved = [t for t in (input, weight, y if relu else None) if t is not None]
     attach(y, "batch_norm", (input, weight, bias), backward, saved, True)
     return y
 
 
 @lru_cache(maxsize=4096)
-def _forms(x: Layout) -> tuple[Layout, Layout]:
-    """Return how the kernel wants an (N, C, ...) array and a vector of C to lie: channels last."""
+def _plan(x: Layout, weight: Layout | None, bias: Layout | None, mean: Layout | None, var: Layout | None) -> Plan:
+    """Check the shapes; the kernel wants an (N, C, ...) array with the channels last."""
+    dtype = float_dtype("batch_norm", input=x, weight=weight, bias=bias)
     ndim = len(x.shape)
-    return dense_layout(x.dtype, x.shape, (0, *range(2, ndim), 1)), dense_layout(x.dtype, x.shape[1:2])
+    if ndim < 2:
+        raise ValueError(f"batch_norm: expects (N, C, ...), got shape {x.shape}")
+    C = x.shape[1]
+    for name, part in (("weight", weight), ("bias", bias), ("running_mean", mean), ("running_var", var)):
+        if part is not None and part.shape != (C,):
+            raise ValueError(f"batch_norm: expects {name} of shape ({C},), got {part.shape}")
+    form, channel = dense_layout(dtype, x.shape, (0, *range(2, ndim), 1)), dense_layout(dtype, (C,))
+    return Plan(x.kernels, form, channel, x.size // C if C else 0, C)
 
 
-def _move(running: Tensor | None, batch: Array, momentum: float) -> None:
+def _running(running: Tensor | None, channel: Layout) -> Any:
+    """Return the address of running statistics that the kernel moves: their own memory, or a copy."""
+    return NULL if running is None else lying(running.to(channel.dtype), channel)
+
+
+def _moved(running: Tensor | None, channel: Layout, at: Any) -> None:
     if running is None:
         return
-    array = running._array
-    array *= 1 - momentum
-    array += momentum * batch.astype(array.dtype, copy=False)
-    version(running)[0] += 1
+    if running._layout is not channel:  # another dtype, or a slice of something: a copy was moved
+        running._array[...] = native.array_at(at, channel)
+    if running._version is not None:
+        running._version[0] += 1

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pydl import native
-from pydl.autograd import Tensor, make
+from pydl.autograd import Tensor, lying, make
 from pydl.native import Array, Layout
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -74,6 +74,14 @@ def column_sum(x: Any, form: Layout, sums: Layout) -> Tensor:
     scratch = native.workspace(kernels.reduce_workspace(1, rows, columns))
     kernels.reduce(native.lib.PYDL_SUM, 1, rows, columns, x, y._pointer, scratch)
     return y
+
+
+def through_relu(dy: Tensor, y: Any, form: Layout) -> Tensor:
+    """Return `dy` where the result of a ReLU, at the address `y`, is positive, else 0; both lie as `form` says."""
+    masked = make(form)
+    kernels = form.kernels
+    kernels.unary_backward(native.lib.PYDL_RELU, form.size, 0.0, 0.0, lying(dy, form), y, masked._pointer)
+    return masked
 
 
 def total(x: Array) -> Array:

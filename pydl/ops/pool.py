@@ -13,7 +13,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Array, Layout, dense_layout
 from pydl.ops.check import integer, pair
-from pydl.ops.operands import NHWC, float_dtype
+from pydl.ops.operands import NHWC, float_dtype, through_relu
 
 Sizes = int | tuple[int, int]
 
@@ -37,6 +37,8 @@ def max_pool2d(
     dilation: Sizes = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    *,
+    relu: bool = False,
 ) -> Any:
     """Return the largest element of each window.
 
@@ -51,6 +53,7 @@ def max_pool2d(
         dilation: Step between the elements of a window.
         ceil_mode: Round P and Q up: windows that start inside the input or its left padding may hang over.
         return_indices: Also return where each maximum was, as ``h * W + w`` (int64).
+        relu: End with ``max(0, y)``, which is the maximum of ``max(0, x)``.
 
     Returns:
         (N, C, P, Q) with ``P = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1``; a pair with `return_indices`.
@@ -68,22 +71,27 @@ def max_pool2d(
     except (AttributeError, TypeError):  # something is no tensor or no int; a list is fine
         float_dtype(op, input=input)
         kernel, step, pad, dil = _options(op, kernel_size, step, padding, dilation)
-        return max_pool2d(input, kernel, step, pad, dil, ceil_mode, return_indices)
+        return max_pool2d(input, kernel, step, pad, dil, ceil_mode, return_indices, relu=relu)
     if plan is None:
-        ys = max_pool2d(input.unsqueeze(0), kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        batch = input.unsqueeze(0)
+        ys = max_pool2d(batch, kernel_size, stride, padding, dilation, ceil_mode, return_indices, relu=relu)
         return tuple([part.squeeze(0) for part in ys]) if return_indices else ys.squeeze(0)
     recorded = needs_grad(input)
     y, offset = make(plan.y), make(plan.offset) if recorded or return_indices else None
     places = native.NULL if offset is None else offset._pointer
     plan.kernels.max_pool2d_forward(plan.g, lying(input, plan.x), y._pointer, places)
+    result = y._pointer
+    if relu:
+        plan.kernels.unary(native.lib.PYDL_RELU, plan.y.size, 0.0, 0.0, result, result)
     if recorded:  # the closure keeps the offsets, not the input
 
         def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor]:
             dx = make(plan.x)
-            plan.kernels.max_pool2d_backward(plan.g, lying(dy, plan.y), places, dx._pointer)
+            given = through_relu(dy, result, plan.y)._pointer if relu else lying(dy, plan.y)
+            plan.kernels.max_pool2d_backward(plan.g, given, places, dx._pointer)
             return (dx,)
 
-        attach(y, op, (input,), backward, (), True)
+        attach(y, op, (input,), backward, (y,) if relu else (), True)
     return y if offset is None or not return_indices else (y, Tensor(_flat_indices(plan.g, offset._array)))
 
 

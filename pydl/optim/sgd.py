@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from pydl import native
-from pydl.autograd import Tensor
-from pydl.native import Array
+from pydl.autograd import Tensor, layout_of, lying, make, pointer_of
+from pydl.native import Layout
 from pydl.ops import check
 from pydl.optim.optimizer import Optimizer, Params
 
@@ -25,7 +27,7 @@ class SGD(Optimizer):
         weight_decay: How much of the parameter is added to its gradient, at least 0.
         nesterov: Look ahead by the momentum; needs momentum above 0 and no dampening.
         maximize: Go up instead of down.
-        foreach: Changes nothing: the step is one kernel for each parameter.
+        foreach: Changes nothing: the step is one kernel call for all parameters.
         differentiable: Refused: pydl has no gradients of gradients.
         fused: Changes nothing.
 
@@ -71,6 +73,7 @@ class SGD(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
+        self._writable: dict[Tensor, Any] = {}
         super().__init__(params, options)
 
     def _check_options(self, group: dict[str, Any]) -> None:
@@ -84,62 +87,89 @@ class SGD(Optimizer):
             )
 
     def _step_group(self, group: dict[str, Any]) -> None:
-        lr, momentum, dampening = float(group["lr"]), float(group["momentum"]), float(group["dampening"])
-        weight_decay, nesterov, maximize = float(group["weight_decay"]), int(group["nesterov"]), int(group["maximize"])
+        momentum = float(group["momentum"])
         state = self.state
+        calls: dict[Any, tuple[list[Any], ...]] = {}  # (kernels, is it the first step?): sizes and addresses
         for p in group["params"]:
             if p.grad is None:
                 continue
-            array, g = p._array, p.grad._array
-            if g.shape != array.shape or g.dtype != array.dtype or not array.flags.writeable:
-                _refuse(array, g)
-            axes = None if array.flags.c_contiguous else native.order(array)
-            flat = array if axes is None else array.transpose(axes)
-            packed = flat.flags.c_contiguous
-            if not packed:  # a slice of something larger: the kernel sees a dense copy
-                flat = native.dense(flat)
-            g = native.dense(g if axes is None else g.transpose(axes))
-            first, velocity = 0, None
+            form = p._layout or layout_of(p)
+            g = p.grad
+            given = g._layout or layout_of(g)
+            if given is not form and (given.shape != form.shape or given.dtype != form.dtype):
+                _refuse(form, given)
+            if form.flat is None:
+                self._step_slice(p, group)
+                continue
+            self._check_writable(p)
+            buffer, first = None, False
             if momentum:
                 kept = state.setdefault(p, {})
                 buffer = kept.get("momentum_buffer")
-                if buffer is None:
-                    first = 1
-                    velocity = native.empty(flat.shape, flat.dtype)
-                    kept["momentum_buffer"] = Tensor(_unflat(velocity, axes))
-                else:
-                    velocity = buffer._array if axes is None else buffer._array.transpose(axes)
-                    if velocity.shape != flat.shape or velocity.dtype != flat.dtype:
-                        _refuse(array, buffer._array, "momentum buffer")
-                    if not velocity.flags.c_contiguous:  # the parameter has been laid out anew since
-                        velocity = native.dense(velocity)
-                        kept["momentum_buffer"] = Tensor(_unflat(velocity, axes))
-            native.kernel("sgd", flat.dtype)(
-                flat.size, lr, momentum, dampening, weight_decay, nesterov, maximize, first, flat, g, velocity
-            )
-            if not packed:
-                native.copy(flat, array)
+                first = buffer is None
+                if buffer is None or buffer._layout is not form:
+                    buffer = kept["momentum_buffer"] = _laid_out(buffer, form)
+            sizes, ps, gs, buffers = calls.setdefault((form.kernels, first), ([], [], [], []))
+            sizes.append(form.size)
+            ps.append(p._pointer or pointer_of(p))
+            gs.append(lying(g, form))
+            if buffer is not None:
+                buffers.append(buffer._pointer or pointer_of(buffer))
             if p._version is not None:
                 p._version[0] += 1
+        options = _options(group)
+        new = native.ffi.new
+        for (kernels, first), (sizes, ps, gs, buffers) in calls.items():
+            kind = "float *[]" if kernels is native.kernels[np.dtype(np.float32)] else "double *[]"
+            addresses = [new(kind, ps), new(kind, gs), new(kind, buffers) if buffers else native.NULL]
+            kernels.sgd(len(ps), *options, first, new("int64_t[]", sizes), *addresses)
+
+    def _check_writable(self, p: Tensor) -> None:
+        """Raise RuntimeError if the parameter's memory must not be changed; looked up once for each memory."""
+        pointer = p._pointer or pointer_of(p)
+        if self._writable.get(p) is not pointer:
+            if not p._array.flags.writeable:
+                raise RuntimeError(f"SGD: the memory of a parameter of shape {p._array.shape} is read-only")
+            self._writable[p] = pointer
+
+    def _step_slice(self, p: Tensor, group: dict[str, Any]) -> None:
+        """Change a parameter that is a slice of something larger, by way of a dense copy."""
+        if not p._array.flags.writeable:
+            raise RuntimeError(f"SGD: the memory of a parameter of shape {p._array.shape} is read-only")
+        dense = Tensor(native.dense(p._array))
+        dense.grad = p.grad
+        kept = self.state.pop(p, None)
+        if kept is not None:
+            self.state[dense] = kept
+        self._step_group({**group, "params": [dense]})
+        self._writable.pop(dense, None)
+        if dense in self.state:
+            self.state[p] = self.state.pop(dense)
+        native.copy(dense._array, p._array)
+        if p._version is not None:
+            p._version[0] += 1
 
 
-def _unflat(x: Array, axes: tuple[int, ...] | None) -> Array:
-    """Return the view of a flat-ordered array in the parameter's own shape."""
-    if axes is None:
-        return x
-    back = [0] * len(axes)
-    for place, axis in enumerate(axes):
-        back[axis] = place
-    turned: Array = x.transpose(back)
-    return turned
+def _options(group: dict[str, Any]) -> tuple[Any, ...]:
+    floats = [float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay")]
+    return (*floats, bool(group["nesterov"]), bool(group["maximize"]))
 
 
-def _refuse(array: Array, other: Array, what: str = "gradient") -> None:
-    if not array.flags.writeable:
-        raise RuntimeError(f"SGD: the memory of a parameter of shape {array.shape} is read-only")
-    if other.shape != array.shape:
-        raise ValueError(f"SGD: a parameter of shape {array.shape} has a {what} of shape {other.shape}")
+def _laid_out(buffer: Tensor | None, form: Layout) -> Tensor:
+    """Return a momentum buffer that lies as its parameter does: a new one, or the old one copied."""
+    y = make(form)
+    if buffer is not None:
+        given = buffer._layout or layout_of(buffer)
+        if given.shape != form.shape or given.dtype != form.dtype:
+            _refuse(form, given, "momentum buffer")
+        native.copy(buffer._array, y._array)
+    return y
+
+
+def _refuse(p: Layout, other: Layout, what: str = "gradient") -> None:
+    if other.shape != p.shape:
+        raise ValueError(f"SGD: a parameter of shape {p.shape} has a {what} of shape {other.shape}")
     raise TypeError(
-        f"SGD: a {array.dtype} parameter has a {other.dtype} {what}; "
+        f"SGD: a {p.dtype} parameter has a {other.dtype} {what}; "
         "make the optimizer, and clear gradients, after changing the model's dtype"
     )

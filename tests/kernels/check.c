@@ -9,10 +9,10 @@
 #include "check.h"
 
 enum {
-    SLOTS = 20,           /* arrays of one round */
+    SLOTS = 24,           /* arrays of one round */
     SLOT_BYTES = 4 << 20, /* the largest of them */
-    MADE = 32,            /* arrays of one case */
-    EXPECTED = 16,        /* comparisons of one round */
+    MADE = 48,            /* arrays of one case */
+    EXPECTED = 20,        /* comparisons of one round */
     SHOWN = 20,           /* failures worth reading */
 };
 
@@ -56,8 +56,10 @@ static void *place(int64_t bytes)
 
 static void *make(int64_t bytes)
 {
-    if (made_used == MADE)
+    if (made_used == MADE) {
+        fprintf(stderr, "the check itself is wrong: more than %d arrays, %s\n", MADE, text);
         exit(2);
+    }
     made[made_used] = calloc(1, (size_t)bytes + 1);
     if (!made[made_used])
         exit(2);

@@ -368,15 +368,27 @@ static void sgd_case(int64_t n, int64_t flags)
             step = nesterov ? step + momentum * buf_want[i] : buf_want[i];
         p_want[i] = (double)p[i] - lr * step;
     }
+    /* as two parameters, one of all but the last elements */
+    const int64_t sizes[] = {n - n / 3, n / 3};
     for (int round = 1; round <= ROUNDS; round++) {
         check_round(round);
-        real *p_got = given(p, n), *buf = momentum == 0 ? NULL : first ? result(n) : given(old, n);
-        KERNEL(sgd)(n, lr, momentum, dampening, decay, nesterov, maximize, first, p_got,
-                    given(g, n), buf);
-        expect("p", p_got, p_want, n, 0,
-               0); /* all factors are powers of two or close: nothing is rounded */
-        if (buf)
-            expect("buf", buf, buf_want, n, 0, 0);
+        real *ps[2], *bufs[2];
+        const real *gs[2];
+        for (int64_t i = 0; i < 2; i++) {
+            int64_t at = i * sizes[0];
+            ps[i] = given(p + at, sizes[i]);
+            gs[i] = given(g + at, sizes[i]);
+            bufs[i] = first ? result(sizes[i]) : given(old + at, sizes[i]);
+        }
+        KERNEL(sgd)(2, lr, momentum, dampening, decay, nesterov, maximize, first, sizes, ps, gs,
+                    momentum == 0 ? NULL : bufs);
+        for (int64_t i = 0; i < 2;
+             i++) { /* all factors are powers of two or close: nothing is rounded */
+            expect(i ? "second p" : "first p", ps[i], p_want + i * sizes[0], sizes[i], 0, 0);
+            if (momentum != 0)
+                expect(i ? "second buf" : "first buf", bufs[i], buf_want + i * sizes[0], sizes[i],
+                       0, 0);
+        }
     }
 }
 

@@ -235,16 +235,20 @@ static void check_losses(void)
     loss_case((struct loss){.kernel = "margin_loss", .classes = 5, .scale = 1, .p = 1}, 0, 0);
 }
 
-static void batch_norm_case(int64_t rows, int64_t C, int64_t affine)
+static void batch_norm_case(int64_t rows, int64_t C, int64_t affine, int64_t relu)
 {
-    check_case("batch_norm", "rows %d C %d gamma and beta %d", (int)rows, (int)C, (int)affine);
+    check_case("batch_norm", "rows %d C %d gamma and beta %d relu %d", (int)rows, (int)C,
+               (int)affine, (int)relu);
     int64_t n = rows * C;
     double eps = 0x1p-10, bound = 64 + 2 * sqrt((double)rows);
     const real *x = numbers(n, 4, 8), *dy = numbers(n, -1, 1),
                *gamma = affine ? numbers(C, 0.5, 2) : NULL;
     const real *beta = affine ? numbers(C, -1, 1) : NULL;
     double *y = zeros(n), *dx = zeros(n), *fixed = zeros(n), *dgamma = zeros(C), *dbeta = zeros(C);
-    double *mean = zeros(C), *var = zeros(C), *rstd = zeros(C), *rest = zeros(C);
+    double *mean = zeros(C), *var = zeros(C), *rstd = zeros(C), *rest = zeros(C),
+           *counts = zeros(n), *moved_mean = zeros(C), *moved_var = zeros(C);
+    real *positive = numbers(n, 0, 0);
+    const real *running = numbers(C, 0, 1);
     for (int64_t i = 0; i < n; i++)
         mean[i % C] += (double)x[i] / (double)rows;
     for (int64_t i = 0; i < n; i++) /* what the first sum lost to rounding */
@@ -253,44 +257,59 @@ static void batch_norm_case(int64_t rows, int64_t C, int64_t affine)
         mean[c] += rest[c];
     for (int64_t i = 0; i < n; i++)
         var[i % C] += ((double)x[i] - mean[i % C]) * ((double)x[i] - mean[i % C]) / (double)rows;
+    for (int64_t c = 0; c < C; c++) {
+        moved_mean[c] = 0.75 * (double)running[c] + 0.25 * mean[c];
+        moved_var[c] =
+            0.75 * (double)running[c] + 0.25 * var[c] * (double)rows / fmax((double)rows - 1, 1);
+    }
     for (int64_t i = 0; i < n; i++) {
         int64_t c = i % C;
         rstd[c] = 1 / sqrt(var[c] + eps);
         double xhat = ((double)x[i] - mean[c]) * rstd[c];
         y[i] = xhat * (gamma ? (double)gamma[c] : 1) + (beta ? (double)beta[c] : 0);
-        dgamma[c] += (double)dy[i] * xhat, dbeta[c] += (double)dy[i];
+        if (relu && fabs(y[i]) < 0x1p-10) /* a rounding error would decide */
+            positive[i] = 1;
+        y[i] = relu ? fmax(y[i], 0) : y[i];
+        counts[i] = relu && y[i] <= 0 && positive[i] != 1 ? 0 : (double)dy[i];
+        positive[i] = (real)(positive[i] != 1 ? y[i] : 1);
+        dgamma[c] += counts[i] * xhat, dbeta[c] += counts[i];
     }
     for (int64_t i = 0; i < n; i++) {
         int64_t c = i % C;
         double xhat = ((double)x[i] - mean[c]) * rstd[c],
                slope = (gamma ? (double)gamma[c] : 1) * rstd[c];
-        fixed[i] = (double)dy[i] * slope;
-        dx[i] = slope * ((double)dy[i] - (dbeta[c] + xhat * dgamma[c]) / (double)rows);
+        fixed[i] = counts[i] * slope;
+        dx[i] = slope * (counts[i] - (dbeta[c] + xhat * dgamma[c]) / (double)rows);
     }
     double steep =
         rows < 3 ? 64
                  : 4; /* 1 / sqrt(var + eps) magnifies; one or two rows may be equal or nearly */
     for (int round = 1; round <= ROUNDS; round++) {
         check_round(round);
-        real *y_got = result(n), *mean_got = result(C), *var_got = result(C), *rstd_got = result(C);
+        real *y_got = result(n), *mean_got = result(C), *rstd_got = result(C);
+        real *moved_mean_got = given(running, C), *moved_var_got = given(running, C);
         const real *x_given = given(x, n), *gamma_given = given(gamma, C),
                    *beta_given = given(beta, C);
         void *space = workspace(KERNEL(batch_norm_workspace)(rows, C));
-        KERNEL(batch_norm_forward)(rows, C, eps, x_given, gamma_given, beta_given, y_got, mean_got,
-                                   var_got, rstd_got, space);
+        KERNEL(batch_norm_forward)(rows, C, eps, 0.25, relu, x_given, gamma_given, beta_given,
+                                   y_got, mean_got, rstd_got, moved_mean_got, moved_var_got, space);
         expect("y", y_got, y, n, bound, 4 * steep);
         expect("mean", mean_got, mean, C, 8, 8);
-        expect("var", var_got, var, C, bound, 1);
-        real *again = result(n);
-        KERNEL(batch_norm_inference)(rows, C, eps, x_given, gamma_given, beta_given, mean_got,
-                                     var_got, again);
+        expect("running_mean", moved_mean_got, moved_mean, C, 8, 8);
+        expect("running_var", moved_var_got, moved_var, C, bound, 1);
+        real *again = result(n), *var_given = result(C), *rstd_again = result(C);
+        for (int64_t c = 0; c < C; c++)
+            var_given[c] = (real)var[c];
+        KERNEL(batch_norm_inference)(rows, C, eps, relu, x_given, gamma_given, beta_given, mean_got,
+                                     var_given, again, rstd_again);
+        expect("rstd by inference", rstd_again, rstd, C, bound, 4 * steep);
         expect("y by inference", again, y, n, bound, 4 * steep);
         const real *dy_given = given(dy, n);
         real *dx_got = result(n), *dgamma_got = result(C), *dbeta_got = result(C);
         for (int64_t way = 0; way < 3; way++) { /* training, not training, without dx */
             KERNEL(batch_norm_backward)(rows, C, way == 0, x_given, gamma_given, mean_got, rstd_got,
-                                        dy_given, way == 2 ? NULL : dx_got, dgamma_got, dbeta_got,
-                                        space);
+                                        dy_given, relu ? given(positive, n) : NULL,
+                                        way == 2 ? NULL : dx_got, dgamma_got, dbeta_got, space);
             expect("dx", dx_got, way ? fixed : dx, n, bound, steep * steep);
             expect("dgamma", dgamma_got, dgamma, C, bound, steep * (double)rows);
             expect("dbeta", dbeta_got, dbeta, C, bound, (double)rows);
@@ -328,6 +347,7 @@ void check_rows(void)
     const int64_t rows[] = {1, 2, 5, 64, 300}, channels[] = {1, 3, VL - 1, VL, VL + 1, 33, 64};
     for (int64_t i = 0; i < LENGTH(rows); i++)
         for (int64_t j = 0; j < LENGTH(channels); j++)
-            batch_norm_case(rows[i], channels[j], (i + j) % 2);
-    batch_norm_case(5003, 3, 1);
+            batch_norm_case(rows[i], channels[j], (i + j) % 2, i / 2 % 2);
+    batch_norm_case(5003, 3, 1, 0);
+    batch_norm_case(5003, 3, 1, 1);
 }
