@@ -17,6 +17,8 @@ enum {
     BLOCK_BYTES_LARGE = 1024 * 1024,
     BLOCK_PIXELS_LARGE = 512,
     BLOCKS_PER_THREAD = 4,
+    CHUNKS_PER_THREAD = 2, /* at least: blocks are shared for that, and their input copied again */
+    LONG_ROW = 32,         /* columns */
     FLAT_LINE = 8 * TILE_2 /* pixels of a line where rows do not matter */
 };
 
@@ -258,8 +260,9 @@ static void plan_tiles(struct conv_plan *p)
     p->padded |=
         p->across; /* copied: images a power of two apart would share few sets of the cache */
     p->vectors = ceil_div(p->out_group, VL);
-    p->panel_vectors =
-        short_rows && columns <= 4 && !p->across && p->vectors >= 4 ? 4 : min_i64(p->vectors, 2);
+    /* four vectors take fewer broadcasts, two fit rows of a middling length better */
+    const int wide = (short_rows && columns <= 4) || columns >= LONG_ROW;
+    p->panel_vectors = wide && !p->across && p->vectors >= 4 ? 4 : min_i64(p->vectors, 2);
     int64_t rest = p->vectors % p->panel_vectors;
     p->panels = p->vectors / p->panel_vectors + (rest > 0) + (rest == 3);
     if (p->narrow)
@@ -293,7 +296,7 @@ static void plan_blocks(struct conv_plan *p)
         p->block_images = ceil_div(c->images, parts);
     }
     p->blocks = ceil_div(c->images, p->block_images) * p->bands;
-    int64_t wanted = threads > 1 ? ceil_div(BLOCKS_PER_THREAD * threads, max_i64(p->blocks, 1)) : 1;
+    int64_t wanted = threads > 1 ? ceil_div(CHUNKS_PER_THREAD * threads, max_i64(p->blocks, 1)) : 1;
     p->unit_parts = min_i64(p->units, wanted);
     p->in_rows = rows_bound(p);
     p->copy_size = p->padded ? p->block_images * copied_image(p, p->in_rows) : 0;

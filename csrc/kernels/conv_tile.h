@@ -7,7 +7,12 @@
 
 /* Pixels of a tile with 1, 2 and 4 vectors: they leave registers for the weights and one broadcast,
  * and are enough to hide the latency of the FMA. */
-enum { TILE_2 = MR * NV / 2, TILE_4 = MR * NV / 4, TILE_1 = 12, TILE_MAX = 14 };
+enum {
+    TILE_2 = MR * NV / 2,
+    TILE_4 = MR * NV / 4 > 6 ? 6 : MR *NV / 4,
+    TILE_1 = 12,
+    TILE_MAX = 14
+};
 
 /* `m` pixels by `vectors`, both constants once inlined. */
 ALWAYS_INLINE void conv_tile(const struct conv_tile *t, int m, int vectors)
