@@ -129,6 +129,7 @@ static void part_chunk(const void *task, int64_t part, int worker)
         .b = t->b,
         .c = t->shared + part * t->rows * g->N,
         .a_packed = t->pack_a ? t->own + worker * t->worker_reals : NULL,
+        .sums = t->own + worker * t->worker_reals,
         .ldc = g->N,
         .i1 = t->rows,
         .j1 = g->N,
@@ -136,7 +137,10 @@ static void part_chunk(const void *task, int64_t part, int worker)
         .last_group = groups * (part + 1) / t->parts,
         .pack_b = t->pack_b,
     };
-    run_block(&q);
+    if (t->stream_b)
+        run_streamed(&q);
+    else
+        run_block(&q);
 }
 
 /* The sum of the parts in order, for one row of C. */
@@ -244,7 +248,7 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
     const int tiles = t->path == PATH_BLOCKS || t->path == PATH_PARTS;
     t->pack_a = tiles && pays_to_pack_a(g);
     t->pack_b = g->trans_b || (t->rows > 24 * MR && g->ldb * (int64_t)sizeof(real) > PAGE / 2);
-    t->stream_b = t->path == PATH_BLOCKS && !t->pack_a && !t->pack_b && t->rows <= STREAM_ROWS &&
+    t->stream_b = tiles && !t->pack_a && !t->pack_b && t->rows <= STREAM_ROWS &&
                   g->N * g->K * (int64_t)sizeof(real) > STREAM_BYTES;
     t->row_blocks = t->path == PATH_BLOCKS ? ceil_div(t->rows, MR * BLOCK_TILES) : 1;
     t->column_blocks = t->path == PATH_VECTOR ? ceil_div(g->N, VECTOR_COLUMNS) : 1;

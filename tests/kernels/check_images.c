@@ -77,6 +77,8 @@ static void check_gemm(void)
         gemm_case(9, 2 * VL, 1100, trans, 1); /* more than two blocks of K */
         gemm_case(3, 530, 20, trans, 1);      /* far rows of B, many panels */
         gemm_case(60, 530, 5, trans, 0);
+        gemm_case(20, 701, 400, trans, 0); /* B is streamed, more than one stretch of columns */
+        gemm_case(9, 70, 4100, trans, 0);  /* the same in parts of K */
         gemm_case(0, 5, 3, trans, 0);
         gemm_case(5, 0, 3, trans, 0);
     }
