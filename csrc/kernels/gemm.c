@@ -72,30 +72,38 @@ static void run_chunk(const void *task, int64_t chunk, int worker)
 {
     const struct gemm_task *t = task;
     const struct pydl_gemm *g = &t->g;
-    const int64_t unit = t->shared || t->stream_b ? PANEL : VL, units = ceil_div(g->N, unit);
-    const int64_t column = chunk % t->column_blocks, row = chunk / t->column_blocks % t->row_blocks;
-    const int64_t matrix = chunk / t->column_blocks / t->row_blocks;
+    const int64_t blocks = t->row_blocks * t->column_blocks;
+    int64_t matrix = chunk;
     real *own = t->own + worker * t->worker_reals;
-    const struct gemm_block q = {
+    struct gemm_block q = {
         .g = g,
-        .a = t->a + matrix * g->a_batch,
-        .b = t->b + matrix * g->b_batch,
         .bias = t->bias,
         .b_shared = t->shared,
-        .c = t->c + matrix * g->c_batch,
         .a_packed = t->pack_a ? own : NULL,
         .sums = own,
         .ldc = g->ldc,
-        .i0 = g->first + t->rows * row / t->row_blocks,
-        .i1 = g->first + t->rows * (row + 1) / t->row_blocks,
-        .j0 = units * column / t->column_blocks * unit,
-        .j1 = min_i64(g->N, units * (column + 1) / t->column_blocks * unit),
+        .i0 = g->first,
+        .i1 = g->last,
+        .j1 = g->N,
         .first_group = t->shared ? t->group : 0,
         .last_group = t->shared ? t->group + 1 : group_count(g->K),
         .pack_b = t->pack_b,
         .add = t->shared && t->group > 0,
         .relu = g->relu != 0,
     };
+    if (blocks > 1) {
+        const int64_t unit = t->shared || t->stream_b ? PANEL : VL, units = ceil_div(g->N, unit);
+        const int64_t row = chunk / t->column_blocks % t->row_blocks,
+                      column = chunk % t->column_blocks;
+        matrix = chunk / blocks;
+        q.i0 = g->first + t->rows * row / t->row_blocks;
+        q.i1 = g->first + t->rows * (row + 1) / t->row_blocks;
+        q.j0 = units * column / t->column_blocks * unit;
+        q.j1 = min_i64(g->N, units * (column + 1) / t->column_blocks * unit);
+    }
+    q.a = t->a + matrix * g->a_batch;
+    q.b = t->b + matrix * g->b_batch;
+    q.c = t->c + matrix * g->c_batch;
     if (t->path == PATH_DOT)
         run_dot(t, &q, own);
     else if (t->path == PATH_VECTOR)
@@ -112,8 +120,9 @@ static void pack_chunk(const void *task, int64_t panel, int worker)
     (void)worker;
     const struct gemm_task *t = task;
     const struct pydl_gemm *g = &t->g;
-    const int64_t groups = group_count(g->K), k = g->K * t->group / groups, j = panel * PANEL;
-    const int64_t depth = g->K * (t->group + 1) / groups - k;
+    const int64_t groups = group_count(g->K), k = group_begin(g->K, t->group, groups),
+                  j = panel * PANEL;
+    const int64_t depth = group_begin(g->K, t->group + 1, groups) - k;
     pack_b_panel(g, t->b, k, depth, j, min_i64(PANEL, g->N - j), t->shared + j * depth);
 }
 

@@ -119,7 +119,8 @@ static void run_streamed(const struct gemm_block *q)
         .a_by_k = g->trans_a, .a_step = g->lda, .start_step = STREAM_COLUMNS, .ahead_step = g->ldb};
     for (int64_t left = q->j0; left < q->j1; left += STREAM_COLUMNS)
         for (int64_t group = q->first_group; group < q->last_group; group++) {
-            const int64_t begin = g->K * group / groups, end = g->K * (group + 1) / groups;
+            const int64_t begin = group_begin(g->K, group, groups),
+                          end = group_begin(g->K, group + 1, groups);
             for (int64_t k = begin; k < end; k += STREAM_DEPTH) {
                 p.depth = min_i64(STREAM_DEPTH, end - k);
                 const int last = k + p.depth == end, all = last && group == groups - 1;
@@ -164,8 +165,8 @@ static void run_block(const struct gemm_block *q)
                            .a_by_k = q->a_packed || g->trans_a,
                            .a_step = q->a_packed ? GEMM_A_STEP : g->lda};
     for (int64_t group = q->first_group; group < q->last_group; group++) {
-        const int64_t k = g->K * group / groups;
-        p.depth = g->K * (group + 1) / groups - k;
+        const int64_t k = group_begin(g->K, group, groups);
+        p.depth = group_begin(g->K, group + 1, groups) - k;
         p.accumulate = q->add || group > q->first_group;
         p.relu = q->relu && group == groups - 1;
         p.a = q->a + (g->trans_a ? k * g->lda + q->i0 : q->i0 * g->lda + k);

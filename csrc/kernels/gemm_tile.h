@@ -11,10 +11,16 @@ enum {
     GEMM_A_STEP = (MR + VL - 1) / VL * VL, /* of packed A, from one k to the next */
 };
 
-/* K is cut into this many groups, number i from K * i / groups on. */
+/* K is cut into this many groups; */
 static inline int64_t group_count(int64_t K)
 {
     return max_i64(1, ceil_div(K, GROUP));
+}
+
+/* where the group begins, and, for `groups`, the last one ends */
+static inline int64_t group_begin(int64_t K, int64_t group, int64_t groups)
+{
+    return group == 0 ? 0 : group == groups ? K : K * group / groups;
 }
 
 /* What the tiles of one panel of columns have in common. */

@@ -17,7 +17,8 @@ static void vector_product(const struct pydl_gemm *g, const real *a, const real 
     const int64_t groups = group_count(g->K), a_step = g->trans_a ? g->lda : 1;
     real sum[VECTOR_COLUMNS + VL];
     for (int64_t group = 0; group < groups; group++) {
-        const int64_t k0 = g->K * group / groups, k1 = g->K * (group + 1) / groups;
+        const int64_t k0 = group_begin(g->K, group, groups),
+                      k1 = group_begin(g->K, group + 1, groups);
         for (int64_t j = j0; j < j1; j += VL)
             vstore(sum + j - j0, (vec){0});
         int64_t k = k0;
