@@ -7,6 +7,7 @@
 #ifndef PYDL_PARALLEL_H
 #define PYDL_PARALLEL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "pydl.h"
@@ -17,23 +18,48 @@
 #define PYDL_WORK_SERIAL 1e6
 #define PYDL_WORK_BYTE 10.0
 
-/* Does chunk number `chunk` of `task`; `worker` (0 <= worker < pydl_get_threads()) picks a part of
- * a workspace. */
-typedef void parallel_body(const void *task, int64_t chunk, int worker);
+/* The thread that does a chunk, as far as a body has to know it. */
+struct worker {
+    void *own;  /* memory that nobody else touches, so that it stays in this thread's cache from one
+                   kernel to the next; its contents are arbitrary */
+    int begins; /* this is the first chunk of the job that it does */
+};
 
-/* threads.c: every chunk once, on up to `threads` threads, the caller among them (worker 0) */
-void pydl_run_chunks(int threads, int64_t chunks, parallel_body *body, const void *task);
+typedef void parallel_body(const void *task, int64_t chunk, struct worker worker);
+
+/* A loop over chunks; each worker has `own_bytes` of its own, the caller those at `own`. */
+struct job {
+    int64_t chunks;
+    parallel_body *body;
+    const void *task;
+    void *own;
+    int64_t own_bytes;
+};
+
+/* threads.c: every chunk once, on up to `threads` threads, the caller among them */
+void pydl_run_job(int threads, const struct job *job);
 void pydl_forget_team(void);
+
+static inline void run_alone(const struct job *job)
+{
+    for (int64_t chunk = 0; chunk < job->chunks; chunk++)
+        job->body(job->task, chunk, (struct worker){job->own, chunk == 0});
+}
+
+static inline void parallel_for_own(int64_t chunks, double work, parallel_body *body,
+                                    const void *task, void *own, int64_t own_bytes)
+{
+    const struct job job = {chunks, body, task, own, own_bytes};
+    const int threads = work < PYDL_WORK_SERIAL || chunks < 2 ? 1 : pydl_get_threads();
+    if (threads > 1)
+        pydl_run_job(threads, &job);
+    else
+        run_alone(&job);
+}
 
 static inline void parallel_for(int64_t chunks, double work, parallel_body *body, const void *task)
 {
-    int threads = work < PYDL_WORK_SERIAL || chunks < 2 ? 1 : pydl_get_threads();
-    if (threads > 1) {
-        pydl_run_chunks(threads, chunks, body, task);
-        return;
-    }
-    for (int64_t chunk = 0; chunk < chunks; chunk++)
-        body(task, chunk, 0);
+    parallel_for_own(chunks, work, body, task, NULL, 0);
 }
 
 #endif

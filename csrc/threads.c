@@ -7,7 +7,7 @@
  * claim chunks of it, and the caller waits only for the chunks that somebody claimed. Each thread
  * has a range of chunks of its own to begin with, the same in every job, so that its cache still
  * holds what it wrote in the last one; then it helps with the ranges of the others. Workers look
- * for the next job for some tens of microseconds, then sleep. */
+ * for the next job for a millisecond, then sleep. */
 #define _GNU_SOURCE
 #include <omp.h>
 #include <pthread.h>
@@ -17,14 +17,17 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "parallel.h"
 
 enum {
     MAX_THREADS = 1024, /* what set_num_threads allows */
     CHUNK_BITS = 40,    /* of a claim; the job's number has the others */
-    SPINS = 5000, /* about 200 us of looking before a sleep: longer than most gaps between ops */
-    WAIT_SPINS = 5000, /* for the last chunks of others */
+    /* Looking for a job, or waiting for the last chunks of others, before a sleep: longer than most
+       gaps between ops. A pause takes 15 to 55 ns, by CPU, so the clock is asked now and then. */
+    SPIN_NS = 1000000,
+    PAUSES = 32,
 };
 #define CHUNK_MASK (((uint64_t)1 << CHUNK_BITS) - 1)
 
@@ -60,6 +63,9 @@ static struct {
 static struct {
     _Alignas(64) _Atomic uint64_t attended; /* the last job of which it claimed a chunk */
     int missed;                             /* jobs in a row without it; the caller's own count */
+    /* written by the caller before the chunks of a job can be claimed, read by who claimed one */
+    void *own;
+    int64_t own_bytes;
     /* under team.lock */
     int started; /* thread is set */
     int asleep;
@@ -76,14 +82,21 @@ static inline void pause_briefly(void)
 #endif
 }
 
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
 static int64_t range_begin(int64_t chunks, int threads, int range)
 {
     return chunks / threads * range + chunks % threads * range / threads;
 }
 
-static void finish_chunk(int64_t chunks)
+static void note_done(int64_t count, int64_t chunks)
 {
-    if (atomic_fetch_add(&team.done, 1) + 1 == chunks && atomic_load(&team.waiting)) {
+    if (atomic_fetch_add(&team.done, count) + count == chunks && atomic_load(&team.waiting)) {
         pthread_mutex_lock(&team.lock);
         pthread_cond_signal(&team.finished);
         pthread_mutex_unlock(&team.lock);
@@ -96,25 +109,29 @@ static void work_on(uint64_t job, int worker)
     parallel_body *body = atomic_load_explicit(&team.body, memory_order_relaxed);
     const void *task = atomic_load_explicit(&team.task, memory_order_relaxed);
     int64_t chunks = atomic_load_explicit(&team.chunks, memory_order_relaxed);
-    int threads = atomic_load_explicit(&team.threads, memory_order_relaxed), came = 0;
+    int threads = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    struct worker me = {.begins = 1};
     atomic_thread_fence(memory_order_seq_cst);
     for (int i = 0; i < threads; i++) {
         int range = (worker + i) % threads;
-        int64_t end = range_begin(chunks, threads, range + 1);
+        int64_t end = range_begin(chunks, threads, range + 1), done = 0;
         _Atomic uint64_t *next = &claims[range].next;
         uint64_t claim = atomic_load_explicit(next, memory_order_acquire);
         while (claim >> CHUNK_BITS == job && (int64_t)(claim & CHUNK_MASK) < end) {
             if (!atomic_compare_exchange_weak_explicit(next, &claim, claim + 1,
                                                        memory_order_acq_rel, memory_order_acquire))
                 continue;
-            if (!came) {
-                came = 1;
+            if (me.begins) {
+                me.own = workers[worker].own;
                 atomic_store_explicit(&workers[worker].attended, job, memory_order_relaxed);
             }
-            body(task, (int64_t)(claim & CHUNK_MASK), worker);
-            finish_chunk(chunks);
+            body(task, (int64_t)(claim & CHUNK_MASK), me);
+            me.begins = 0;
+            done++;
             claim = atomic_load_explicit(next, memory_order_acquire);
         }
+        if (done)
+            note_done(done, chunks);
     }
 }
 
@@ -149,8 +166,8 @@ static void wake(int threads)
 }
 
 /* After a job: a worker that keeps missing them may be waiting for the very CPU that the caller
- * runs on. It is moved at its second miss, then at every doubling, since a job may just be over
- * before anyone can come. */
+ * runs on. It is looked after at its second miss and every fourth from there on, since a job may
+ * just be over before anyone can come. */
 static void count_misses(uint64_t job, int threads)
 {
     for (int worker = 1; worker < threads; worker++) {
@@ -159,7 +176,7 @@ static void count_misses(uint64_t job, int threads)
             continue;
         }
         int missed = ++workers[worker].missed;
-        if (missed < 2 || missed & (missed - 1))
+        if (missed % 4 != 2)
             continue;
         pthread_mutex_lock(&team.lock);
         steer(worker, sched_getcpu());
@@ -171,11 +188,14 @@ static void count_misses(uint64_t job, int threads)
 static uint64_t next_job(uint64_t seen, int worker)
 {
     uint64_t job;
-    for (int i = 0; i < SPINS; i++) {
-        if ((job = atomic_load_explicit(&team.job, memory_order_acquire)) != seen)
-            return job;
-        pause_briefly();
-    }
+    const int64_t end = now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < PAUSES; i++) {
+            if ((job = atomic_load_explicit(&team.job, memory_order_acquire)) != seen)
+                return job;
+            pause_briefly();
+        }
+    } while (now_ns() < end);
     pthread_mutex_lock(&team.lock);
     atomic_fetch_add(&team.sleepers, 1);
     workers[worker].asleep = 1;
@@ -237,11 +257,16 @@ static void grow(int threads)
 
 static void wait_for_others(int64_t chunks)
 {
-    for (int i = 0; i < WAIT_SPINS; i++) {
-        if (atomic_load_explicit(&team.done, memory_order_acquire) == chunks)
-            return;
-        pause_briefly();
-    }
+    if (atomic_load_explicit(&team.done, memory_order_acquire) == chunks)
+        return;
+    const int64_t end = now_ns() + SPIN_NS;
+    do {
+        for (int i = 0; i < PAUSES; i++) {
+            if (atomic_load_explicit(&team.done, memory_order_acquire) == chunks)
+                return;
+            pause_briefly();
+        }
+    } while (now_ns() < end);
     pthread_mutex_lock(&team.lock);
     atomic_store(&team.waiting, 1);
     while (atomic_load(&team.done) != chunks)
@@ -250,24 +275,45 @@ static void wait_for_others(int64_t chunks)
     pthread_mutex_unlock(&team.lock);
 }
 
-void pydl_run_chunks(int threads, int64_t chunks, parallel_body *body, const void *task)
+/* Whether every worker has memory of its own of that size. */
+static int provide(int threads, int64_t bytes)
 {
-    /* Another thread of the program has the team (or this is a body's own loop): alone, with the
-     * same bits. */
-    if (chunks >= (int64_t)CHUNK_MASK || pthread_mutex_trylock(&team.caller)) {
-        for (int64_t chunk = 0; chunk < chunks; chunk++)
-            body(task, chunk, 0);
+    for (int worker = 1; worker < threads; worker++) {
+        if (workers[worker].own_bytes >= bytes)
+            continue;
+        pydl_free(workers[worker].own);
+        workers[worker].own = pydl_alloc(bytes);
+        workers[worker].own_bytes = workers[worker].own ? bytes : 0;
+        if (!workers[worker].own)
+            return 0;
+    }
+    return 1;
+}
+
+void pydl_run_job(int threads, const struct job *given)
+{
+    /* If another thread of the program has the team (or this is a body's own loop), or memory is
+     * short: alone, with the same bits. */
+    if (given->chunks >= (int64_t)CHUNK_MASK || pthread_mutex_trylock(&team.caller)) {
+        run_alone(given);
         return;
     }
     if (team.workers < threads - 1)
         grow(threads);
+    if (!provide(threads, given->own_bytes)) {
+        pthread_mutex_unlock(&team.caller);
+        run_alone(given);
+        return;
+    }
+    const int64_t chunks = given->chunks;
     int before = atomic_load_explicit(&team.threads, memory_order_relaxed);
     for (int i = 0; i < before; i++) /* closed: latecomers claim nothing while the job changes */
         atomic_store(&claims[i].next, CHUNK_MASK);
     /* whoever sees the new fields sees the claims closed */
     atomic_thread_fence(memory_order_seq_cst);
-    atomic_store_explicit(&team.body, body, memory_order_relaxed);
-    atomic_store_explicit(&team.task, task, memory_order_relaxed);
+    workers[0].own = given->own;
+    atomic_store_explicit(&team.body, given->body, memory_order_relaxed);
+    atomic_store_explicit(&team.task, given->task, memory_order_relaxed);
     atomic_store_explicit(&team.chunks, chunks, memory_order_relaxed);
     atomic_store_explicit(&team.threads, threads, memory_order_relaxed);
     atomic_store_explicit(&team.done, 0, memory_order_relaxed);
@@ -294,6 +340,9 @@ void pydl_forget_team(void)
     pthread_cond_init(&team.finished, NULL);
     atomic_store(&team.sleepers, 0);
     atomic_store(&team.waiting, 0);
-    memset(workers, 0, sizeof workers);
+    for (int worker = 1; worker < MAX_THREADS; worker++) {
+        pydl_free(workers[worker].own);
+        memset(&workers[worker], 0, sizeof workers[worker]);
+    }
     team.workers = 0;
 }

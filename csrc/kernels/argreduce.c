@@ -89,7 +89,7 @@ static int64_t find(int sign, int64_t n, const real *x)
     return sign > 0 ? search_row(1, n, x) : search_row(-1, n, x);
 }
 
-static void row_chunk(const void *task, int64_t chunk, int worker)
+static void row_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct arg_task *t = task;
     (void)worker;
@@ -98,7 +98,7 @@ static void row_chunk(const void *task, int64_t chunk, int worker)
         t->index[o] = find(t->sign, t->n, t->x + o * t->n);
 }
 
-static void piece_chunk(const void *task, int64_t chunk, int worker)
+static void piece_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct arg_task *t = task;
     (void)worker;
@@ -127,7 +127,7 @@ ALWAYS_INLINE void search_columns(int sign, const struct arg_task *t, int64_t o,
         t->index[o * t->inner + first + c] = place[c / VL][c % VL];
 }
 
-static void column_chunk(const void *task, int64_t chunk, int worker)
+static void column_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct arg_task *t = task;
     (void)worker;

@@ -146,7 +146,7 @@ static struct pool adaptive_pool(const struct pydl_pool2d *g, const real *in, re
     return t;
 }
 
-static void adaptive_forward_chunk(const void *task, int64_t chunk, int worker)
+static void adaptive_forward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct pool *t = task;

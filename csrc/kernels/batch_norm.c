@@ -87,7 +87,7 @@ ALWAYS_INLINE void block_moments(const real *x, int64_t rows, int64_t step, real
     }
 }
 
-static void moments_chunk(const void *task, int64_t chunk, int worker)
+static void moments_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct norm *t = task;
@@ -170,7 +170,7 @@ static int64_t chunk_rows(const struct norm *t, int64_t chunk, int64_t *first)
 }
 
 /* y = (x - p[0]) p[1] + p[2] */
-static void normalize_chunk(const void *task, int64_t chunk, int worker)
+static void normalize_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct norm *t = task;
@@ -288,7 +288,7 @@ ALWAYS_INLINE void block_gradients(const struct norm *t, int64_t at, int64_t i, 
     }
 }
 
-static void gradients_chunk(const void *task, int64_t chunk, int worker)
+static void gradients_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct norm *t = task;
@@ -331,7 +331,7 @@ static void merge_gradients(const struct norm *t, int64_t lane, int64_t lanes, d
 }
 
 /* dx = dy p[0] + (x - p[1]) p[2] + p[3], or its first term alone */
-static void gradient_chunk(const void *task, int64_t chunk, int worker)
+static void gradient_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct norm *t = task;

@@ -59,7 +59,7 @@ struct conv_plan {
     int64_t lazy;                    /* each panel is packed just before it is used, once */
     int64_t place_size, packed_size; /* reals of weights: see conv_pack.c */
     int64_t copy_size, own_size; /* reals for each thread: copied input, that and a lazy panel */
-    real *packed, *own;
+    real *packed;
 };
 
 /* A panel: some output channels of a group. */

@@ -174,7 +174,7 @@ static void band_rows(const struct depthwise *d, const struct conv_axis *h,
     }
 }
 
-static void chunk_body(const void *task, int64_t chunk, int worker)
+static void chunk_body(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct depthwise *d = task;

@@ -179,7 +179,7 @@ static void class_rows(const struct conv_plan *p, const struct source *s,
     }
 }
 
-static void block_chunk(const void *task, int64_t chunk, int worker)
+static void block_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct conv_plan *p = task;
     const struct conv_shape *c = p->c;
@@ -188,7 +188,7 @@ static void block_chunk(const void *task, int64_t chunk, int worker)
             images = min_i64(p->block_images, c->images - image);
     int64_t in_row = c->in_size[1] * c->in_channels, in_image = c->in_size[0] * in_row;
     struct source s = {p->in + image * in_image, in_image, in_row};
-    real *own = p->own + worker * p->own_size;
+    real *own = worker.own;
     if (p->padded) {
         int64_t top, bottom;
         rows_read(p, band, &top, &bottom);
@@ -345,7 +345,7 @@ int64_t KERNEL(conv_direct_workspace)(const struct conv_shape *c)
 {
     struct conv_shape f = flat(c);
     struct conv_plan p = plan(&f);
-    return (p.packed_size + p.own_size * pydl_get_threads()) * (int64_t)sizeof(real);
+    return (p.packed_size + p.own_size) * (int64_t)sizeof(real);
 }
 
 void KERNEL(conv_direct)(const struct conv_shape *c, const real *in, const real *w,
@@ -358,10 +358,10 @@ void KERNEL(conv_direct)(const struct conv_shape *c, const real *in, const real 
     p.bias = bias;
     p.out = out;
     p.packed = workspace;
-    p.own = p.packed + p.packed_size;
     if (p.packed_size)
         KERNEL(conv_pack)(&p);
     double taps = (double)(f.kernel[0] * f.kernel[1] * p.in_group);
     double outputs = (double)(f.images * f.out_size[0] * f.out_size[1] * f.out_channels);
-    parallel_for(p.blocks * p.unit_parts, 2 * outputs * taps, block_chunk, &p);
+    parallel_for_own(p.blocks * p.unit_parts, 2 * outputs * taps, block_chunk, &p,
+                     p.packed + p.packed_size, p.own_size * (int64_t)sizeof(real));
 }

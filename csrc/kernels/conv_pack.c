@@ -148,7 +148,7 @@ void KERNEL(conv_pack_panel)(const struct conv_plan *p, const struct conv_panel 
         pack_tap(p, panel, tap, to);
 }
 
-static void pack_chunk(const void *task, int64_t chunk, int worker)
+static void pack_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct conv_plan *p = task;

@@ -194,12 +194,12 @@ static struct tile_operands operands(const struct weight_task *t, const struct w
 }
 
 /* Blocks [chunk * blocks / parts, (chunk + 1) * blocks / parts) on one thread. */
-static void part_body(const void *task, int64_t chunk, int worker)
+static void part_body(const void *task, int64_t chunk, struct worker worker)
 {
     const struct weight_task *t = task;
     const struct pydl_conv2d *g = t->g;
     const struct weight_plan *p = t->p;
-    real *x_copy = t->work + worker * p->worker_size, *dy_copy = x_copy + p->x_size;
+    real *x_copy = worker.own, *dy_copy = x_copy + p->x_size;
     int64_t first = chunk * p->blocks / p->parts, last = (chunk + 1) * p->blocks / p->parts;
     for (int64_t i = first; i < last; i++) {
         struct weight_block b = block_at(g, p, i);
@@ -222,7 +222,7 @@ static void part_body(const void *task, int64_t chunk, int worker)
 }
 
 /* Some rows of dw, as the sum of the parts in their order. */
-static void sum_body(const void *task, int64_t chunk, int worker)
+static void sum_body(const void *task, int64_t chunk, struct worker worker)
 {
     const struct weight_task *t = task;
     const struct weight_plan *p = t->p;
@@ -242,7 +242,7 @@ static void sum_body(const void *task, int64_t chunk, int worker)
 }
 
 /* The copies of a shared block: some rows of x, then some pixels of dy. */
-static void shared_pack_body(const void *task, int64_t chunk, int worker)
+static void shared_pack_body(const void *task, int64_t chunk, struct worker worker)
 {
     const struct weight_task *t = task;
     const struct weight_plan *p = t->p;
@@ -259,7 +259,7 @@ static void shared_pack_body(const void *task, int64_t chunk, int worker)
             t->work + p->x_size);
 }
 
-static void shared_tiles_body(const void *task, int64_t chunk, int worker)
+static void shared_tiles_body(const void *task, int64_t chunk, struct worker worker)
 {
     const struct weight_task *t = task;
     const struct weight_plan *p = t->p;
@@ -321,13 +321,14 @@ void KERNEL(conv2d_backward_weight)(const struct pydl_conv2d *g, const real *x, 
     int64_t *off = workspace, *row = off + p.block_pixels;
     struct weight_task t = {.g = g, .p = &p, .x = x, .dy = dy, .dw = dw, .off = off, .row = row};
     t.work = (real *)workspace + p.table_size;
-    t.parts = t.work + p.workers * p.worker_size;
+    t.parts = t.work + p.own_size;
     fill_tables(g, &p, off, row);
     if (p.shared) {
         sum_shared(&t);
         return;
     }
-    parallel_for(p.parts, weight_work(g), part_body, &t);
+    parallel_for_own(p.parts, weight_work(g), part_body, &t, t.work,
+                     p.own_size * (int64_t)sizeof(real));
     if (p.parts > 1)
         parallel_for(ceil_div(p.groups * p.M, SUM_ROWS),
                      (double)(p.parts * p.part_size) * PYDL_WORK_BYTE * sizeof(real), sum_body, &t);

@@ -25,9 +25,10 @@ enum {
     SHARED_BLOCK_PIXELS = 1024,
     SHARED_BLOCK_BYTES = 8 << 20,
     /* A dw up to this size is summed in parts, each in a thread's L2; the pixels of a part keep the
-     * sum over the parts below 2 % of the work. */
+     * sum over the parts below 2 % of the work. Fewer are halved if a half has enough. */
     PART_BYTES = 256 << 10,
-    MIN_PART_PIXELS = 1024,
+    PART_PIXELS = 1024,
+    HALF_PIXELS = 256,
     MAX_PARTS = 16,
     /* From here on x is copied channel tile by channel tile, so that tiles read dense lines. */
     PIECE_CHANNELS = 48
@@ -53,7 +54,7 @@ struct weight_plan {
     /* all threads share a block, or partial sums: dw with its rows in whole vectors, by groups */
     int64_t shared, parts, part_row, part_size;
     /* workspace, in elements */
-    int64_t table_size, x_size, dy_size, worker_size, workers, size;
+    int64_t table_size, x_size, dy_size, own_size, size;
 };
 
 /* One block: some output rows and columns (whole rows unless it has only one) of some images. */
@@ -169,16 +170,17 @@ static struct weight_plan weight_plan(const struct pydl_conv2d *g)
     plan_blocks(g, &p);
     plan_steps(g, &p);
     p.parts = 1;
-    if (!p.shared && weight_work(g) >= 2 * PYDL_WORK_SERIAL)
-        p.parts = max_i64(
-            1, min_i64(min_i64(MAX_PARTS, p.blocks), p.images * g->P * g->Q / MIN_PART_PIXELS));
-    p.workers = p.shared || p.parts == 1 ? 1 : pydl_get_threads();
+    if (!p.shared && weight_work(g) >= 2 * PYDL_WORK_SERIAL) {
+        const int64_t pixels = p.images * g->P * g->Q;
+        p.parts = max_i64(pixels / PART_PIXELS, pixels < 2 * HALF_PIXELS ? 1 : 2);
+        p.parts = min_i64(p.parts, min_i64(MAX_PARTS, p.blocks));
+    }
     p.x_size = p.copy_x ? round_up(p.pieces * p.x_piece, VL) : 0;
     p.dy_size = p.panels * p.dy_panel;
     p.table_size = (p.block_pixels + (p.kind == WIDE ? MR : p.M + 1)) * (int64_t)sizeof(int64_t);
     p.table_size = round_up(p.table_size, PYDL_VECTOR_BYTES) / (int64_t)sizeof(real);
-    p.worker_size = p.x_size + p.dy_size;
-    p.size = p.table_size + p.workers * p.worker_size + (p.parts > 1 ? p.parts * p.part_size : 0);
+    p.own_size = p.x_size + p.dy_size;
+    p.size = p.table_size + p.own_size + (p.parts > 1 ? p.parts * p.part_size : 0);
     return p;
 }
 

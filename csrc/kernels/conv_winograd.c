@@ -2,9 +2,10 @@
  *
  * The inputs of a tile of 4 x 4 outputs go to the 36 points; at each a matrix product sums over the
  * input channels; the results come back as outputs. Weights whose points fit a cache are taken
- * there once, and the tiles cut into blocks whose points fit as well. The points of larger weights
- * would come from memory for every block: then the inputs of many tiles go to the points first, and
- * each panel of output channels makes the points of its weights where it uses them. */
+ * there once by every worker (to make them costs a tenth of what it costs to fetch them from the
+ * cache of another), and the tiles cut into blocks whose points fit as well. The points of larger
+ * weights would come from memory for every block: then the inputs of many tiles go to the points
+ * first, and each panel of output channels makes the points of its weights where it uses them. */
 #include "conv_winograd.h"
 #include "gemm_tile.h"
 
@@ -12,6 +13,7 @@ enum {
     BLOCK_BYTES = CACHE / 8 * 5,  /* points of the inputs and outputs of a block */
     WEIGHT_BYTES = CACHE / 4 * 3, /* points of weights that stay */
     SLICE = 128,                  /* input channels summed in one chain, at most */
+    LEAST_TILES = 16,             /* of a block, where it is cut for threads */
     PART = 8 * MR,                /* tiles for which a panel's points are made, at most */
     BAND = 4 * PART,              /* tiles whose inputs' points are kept at a time */
 };
@@ -28,8 +30,8 @@ struct winograd {
     int64_t out_point;
     int64_t resident;            /* the weights' points stay; a block is one thread's */
     int64_t first, count, parts; /* else: tiles of the present block, and its parts */
-    int64_t weight_size, block_size, own_size;
-    real *weights, *block, *own;
+    int64_t weight_size, block_size, own_size; /* own: what each worker has */
+    real *block;
 };
 
 struct panel {
@@ -115,19 +117,9 @@ static int64_t resident_point(const struct winograd *p, const struct panel *pane
     return odd_step(p->c->in_channels * panel->vectors * VL);
 }
 
-static real *resident_panel(const struct winograd *p, const struct panel *panel)
+static int64_t resident_panel(const struct winograd *p)
 {
-    return p->weights + panel->channel / PANEL * SQUARE * odd_step(p->c->in_channels * PANEL);
-}
-
-static void weight_chunk(const void *task, int64_t chunk, int worker)
-{
-    (void)worker;
-    const struct winograd *p = task;
-    const int64_t C = p->c->in_channels, parts = ceil_div(C, VL), k = chunk % parts * VL;
-    const struct panel panel = panel_at(p, chunk / parts);
-    weights_to_points(p, &panel, k, min_i64(k + VL, C), resident_point(p, &panel),
-                      resident_panel(p, &panel) + k * panel.vectors * VL);
+    return SQUARE * odd_step(p->c->in_channels * PANEL);
 }
 
 /* ---- tiles ---- */
@@ -218,15 +210,20 @@ static void multiply(const struct winograd *p, const struct panel *panel, int64_
 }
 
 /* Resident weights: one block of tiles. */
-static void block_chunk(const void *task, int64_t block, int worker)
+static void block_chunk(const void *task, int64_t block, struct worker worker)
 {
     const struct winograd *p = task;
     const int64_t first = p->tiles * block / p->blocks, last = p->tiles * (block + 1) / p->blocks;
-    real *v = p->own + worker * p->own_size, *m = v + p->slices * p->in_slice;
+    real *weights = worker.own, *v = weights + p->weight_size, *m = v + p->block_size;
+    for (int64_t j = 0; worker.begins && j < p->panels; j++) {
+        const struct panel panel = panel_at(p, j);
+        weights_to_points(p, &panel, 0, p->c->in_channels, resident_point(p, &panel),
+                          weights + j * resident_panel(p));
+    }
     inputs_to_points(p, first, last, v);
     for (int64_t j = 0; j < p->panels; j++) {
         const struct panel panel = panel_at(p, j);
-        const real *u = resident_panel(p, &panel);
+        const real *u = weights + j * resident_panel(p);
         for (int64_t s = 0; s < p->slices; s++) {
             const int64_t k = slice_begin(p, s), depth = slice_begin(p, s + 1) - k;
             multiply(p, &panel, last - first, depth, v + s * p->in_slice,
@@ -237,7 +234,7 @@ static void block_chunk(const void *task, int64_t block, int worker)
 }
 
 /* Else: the inputs of MR tiles of the present block, */
-static void input_chunk(const void *task, int64_t chunk, int worker)
+static void input_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct winograd *p = task;
@@ -246,13 +243,13 @@ static void input_chunk(const void *task, int64_t chunk, int worker)
 }
 
 /* and one panel for a part of it. */
-static void panel_chunk(const void *task, int64_t chunk, int worker)
+static void panel_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct winograd *p = task;
     const struct panel panel = panel_at(p, chunk / p->parts);
     const int64_t part = chunk % p->parts, width = panel.vectors * VL;
     const int64_t from = p->count * part / p->parts, to = p->count * (part + 1) / p->parts;
-    real *u = p->own + worker * p->own_size, *m = u + SQUARE * odd_step(SLICE * PANEL);
+    real *u = worker.own, *m = u + p->weight_size;
     for (int64_t s = 0; s < p->slices; s++) {
         const int64_t k = slice_begin(p, s), depth = slice_begin(p, s + 1) - k;
         weights_to_points(p, &panel, k, k + depth, odd_step(depth * width), u);
@@ -283,6 +280,11 @@ int KERNEL(conv_winograd_pays)(const struct conv_shape *c)
     return here < there;
 }
 
+static double work_of(const struct winograd *p)
+{
+    return 2.0 * (double)(SQUARE * p->c->in_channels * p->c->out_channels) * (double)p->tiles;
+}
+
 static struct winograd plan(const struct conv_shape *c)
 {
     struct winograd p = {
@@ -298,7 +300,7 @@ static struct winograd plan(const struct conv_shape *c)
         p.tap_first[a] = axis.tap_first;
         p.tap_step[a] = axis.tap_step;
     }
-    const int64_t weights = p.panels * SQUARE * odd_step(c->in_channels * PANEL);
+    const int64_t weights = p.panels * resident_panel(&p);
     const int64_t out_step = min_i64(NV, ceil_div(c->out_channels, VL)) * VL;
     p.in_step = odd_step(ceil_div(ceil_div(c->in_channels, VL), p.slices) * VL);
     p.resident = weights * (int64_t)sizeof(real) <= WEIGHT_BYTES;
@@ -308,23 +310,25 @@ static struct winograd plan(const struct conv_shape *c)
         tiles = max_i64(tiles / MR, 1) * MR;
     }
     p.blocks = ceil_div(p.tiles, tiles);
+    if (p.resident && work_of(&p) >= PYDL_WORK_SERIAL) {
+        const int64_t threads = pydl_get_threads(), even = ceil_div(p.blocks, threads) * threads;
+        p.blocks = max_i64(p.blocks, min_i64(even, p.tiles / LEAST_TILES));
+    }
     tiles = ceil_div(p.tiles, max_i64(p.blocks, 1));
     p.parts = ceil_div(tiles, PART);
     p.in_point = odd_step(tiles * p.in_step);
     p.in_slice = SQUARE * p.in_point;
     p.out_point = odd_step((p.resident ? tiles : min_i64(tiles, PART)) * out_step);
-    p.weight_size = p.resident ? weights : 0;
-    p.block_size = p.resident ? 0 : p.slices * p.in_slice;
-    p.own_size = SQUARE * p.out_point +
-                 (p.resident ? p.slices * p.in_slice : SQUARE * odd_step(SLICE * PANEL));
+    p.weight_size = p.resident ? weights : SQUARE * odd_step(SLICE * PANEL);
+    p.block_size = p.slices * p.in_slice;
+    p.own_size = p.weight_size + SQUARE * p.out_point + (p.resident ? p.block_size : 0);
     return p;
 }
 
 int64_t KERNEL(conv_winograd_workspace)(const struct conv_shape *c)
 {
     const struct winograd p = plan(c);
-    return (p.weight_size + p.block_size + p.own_size * pydl_get_threads() + c->in_channels) *
-           (int64_t)sizeof(real);
+    return ((p.resident ? 0 : p.block_size) + p.own_size + c->in_channels) * (int64_t)sizeof(real);
 }
 
 void KERNEL(conv_winograd)(const struct conv_shape *c, const real *in, const real *w,
@@ -334,18 +338,16 @@ void KERNEL(conv_winograd)(const struct conv_shape *c, const real *in, const rea
     p.w = w;
     p.bias = bias;
     p.out = out;
-    p.weights = workspace;
-    p.block = p.weights + p.weight_size;
-    p.own = p.block + p.block_size;
-    real *zeros = p.own + p.own_size * pydl_get_threads();
+    p.block = workspace;
+    real *own = p.block + (p.resident ? 0 : p.block_size), *zeros = own + p.own_size;
+    const int64_t own_bytes = p.own_size * (int64_t)sizeof(real);
     for (int64_t k = 0; k < c->in_channels; k++)
         zeros[k] = 0;
     p.in.first = in;
     p.in.zeros = zeros;
-    const double products = (double)(SQUARE * c->in_channels * c->out_channels);
+    const double work = work_of(&p);
     if (p.resident) {
-        parallel_for(p.panels * ceil_div(c->in_channels, VL), 10 * products, weight_chunk, &p);
-        parallel_for(p.blocks, 2 * products * (double)p.tiles, block_chunk, &p);
+        parallel_for_own(p.blocks, work, block_chunk, &p, own, own_bytes);
         return;
     }
     for (int64_t i = 0; i < p.blocks; i++) {
@@ -353,6 +355,7 @@ void KERNEL(conv_winograd)(const struct conv_shape *c, const real *in, const rea
         p.count = p.tiles * (i + 1) / p.blocks - p.first;
         parallel_for(ceil_div(p.count, MR),
                      PYDL_WORK_BYTE * (double)(p.count * SQUARE * c->in_channels), input_chunk, &p);
-        parallel_for(p.panels * p.parts, 2 * products * (double)p.count, panel_chunk, &p);
+        parallel_for_own(p.panels * p.parts, work * (double)p.count / (double)p.tiles, panel_chunk,
+                         &p, own, own_bytes);
     }
 }

@@ -4,7 +4,7 @@
  * The inputs and the gradients of a tile of 4 x 4 outputs go to the 36 points; at each a matrix
  * product sums over the tiles; the sums come back as taps. The channels are cut into squares whose
  * sums fit a cache. Making the points of a square anew costs less than fetching them from memory.
- * Where squares are few, the tiles of each are cut into fixed parts, whose sums are added in
+ * Where squares are few, the tiles of each are cut into fixed parts, whose taps are added in
  * order. */
 #include "conv_winograd.h"
 #include "gemm_tile.h"
@@ -14,7 +14,9 @@ enum {
     BLOCK_BYTES = CACHE / 2,  /* points of inputs and gradients that are there at a time */
     LEAST_TILES = 8,          /* of a block: the sums pass through the cache once for them */
     CHUNKS = 8,               /* of work, if there are enough tiles: */
-    PART_TILES = 128,         /* of a part, at least, so that adding up the parts costs little */
+    PART_TILES = 128,         /* of a part, at least, so that adding up the parts costs little; */
+    HALF_TILES = 32,          /* fewer are halved if a half has these */
+    ADD_TAPS = 64 * VL,       /* of all parts that are added up at a time */
 };
 
 struct weight_task {
@@ -25,13 +27,18 @@ struct weight_task {
     int64_t tiles, parts, blocks;               /* blocks of each part */
     int64_t x_step, dy_step, x_point, dy_point; /* from tile to tile, from point to point */
     int64_t sum_step, sum_point, own_size;      /* sums: from input channel to input channel */
-    real *own, *sums, *dw;
+    real *taps, *dw;                            /* taps: of each part, if there are several */
 };
 
 /* Channels c <= i < c_end by o <= j < o_end. */
 struct square {
     int64_t c, c_end, o, o_end;
 };
+
+static int64_t taps_size(const struct weight_task *t)
+{
+    return ceil_div(TAPS * TAPS * t->g->C * t->g->O, VL) * VL;
+}
 
 static int64_t cut(int64_t channels, int64_t index, int64_t pieces)
 {
@@ -91,62 +98,61 @@ static void multiply(const struct weight_task *t, const struct square *s, int64_
         }
 }
 
-/* The taps of one input channel of a square from its sums, those of `parts` parts added up. */
-static void sums_to_taps(const struct weight_task *t, const struct square *s, int64_t c,
-                         int64_t parts, const real *sums)
+/* The taps of a square from its sums. */
+static void sums_to_taps(const struct weight_task *t, const struct square *s, const real *sums,
+                         int64_t add, real *taps)
 {
     const struct pydl_conv2d *g = t->g;
-    for (int64_t o = s->o; o < s->o_end; o += VL) {
-        const real *sum = sums + (c - s->c) * t->sum_step + o - s->o;
-        const int64_t lanes = min_i64(VL, s->o_end - o);
-        vec m[SQUARE];
-#pragma GCC unroll 36
-        for (int i = 0; i < SQUARE; i++)
-            m[i] = vload(sum + i * t->sum_point);
-        for (int64_t part = 1; part < parts; part++) {
-            sum += SQUARE * t->sum_point;
+    for (int64_t c = s->c; c < s->c_end; c++)
+        for (int64_t o = s->o; o < s->o_end; o += VL) {
+            const real *sum = sums + (c - s->c) * t->sum_step + o - s->o;
+            const int64_t lanes = min_i64(VL, s->o_end - o);
+            vec m[SQUARE];
 #pragma GCC unroll 36
             for (int i = 0; i < SQUARE; i++)
-                m[i] += vload(sum + i * t->sum_point);
+                m[i] = vload(sum + i * t->sum_point);
+            both_sides(taps_of_points, m, POINTS, TAPS);
+            UNROLL
+            for (int i = 0; i < TAPS * TAPS; i++) {
+                real *to = taps + (i * g->C + c) * g->O + o;
+                const vec v = m[i / TAPS * POINTS + i % TAPS];
+                vstore_n(to, add ? vload_n(to, lanes) + v : v, lanes);
+            }
         }
-        both_sides(taps_of_points, m, POINTS, TAPS);
-        UNROLL
-        for (int i = 0; i < TAPS * TAPS; i++) {
-            real *dw = t->dw + (i * g->C + c) * g->O + o;
-            const vec v = m[i / TAPS * POINTS + i % TAPS];
-            vstore_n(dw, g->accumulate ? vload_n(dw, lanes) + v : v, lanes);
-        }
-    }
 }
 
-/* One part of one square: its sums, or its taps if it is the only part. */
-static void part_chunk(const void *task, int64_t chunk, int worker)
+/* One part of one square. */
+static void part_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct weight_task *t = task;
     const struct square s = square_at(t, chunk / t->parts);
     const int64_t part = chunk % t->parts, begin = t->tiles * part / t->parts,
                   tiles = t->tiles * (part + 1) / t->parts - begin;
-    real *x = t->own + worker * t->own_size, *dy = x + SQUARE * t->x_point;
-    real *sums = t->parts > 1 ? t->sums + chunk * SQUARE * t->sum_point : dy + SQUARE * t->dy_point;
+    real *x = worker.own, *dy = x + SQUARE * t->x_point, *sums = dy + SQUARE * t->dy_point;
     for (int64_t i = 0; i < t->blocks; i++) {
         const int64_t first = begin + tiles * i / t->blocks,
                       last = begin + tiles * (i + 1) / t->blocks;
         to_points(t, &s, first, last, x, dy);
         multiply(t, &s, last - first, x, dy, i > 0, sums);
     }
-    for (int64_t c = s.c; t->parts == 1 && c < s.c_end; c++)
-        sums_to_taps(t, &s, c, 1, sums);
+    if (t->parts == 1)
+        sums_to_taps(t, &s, sums, t->g->accumulate, t->dw);
+    else
+        sums_to_taps(t, &s, sums, 0, t->taps + part * taps_size(t));
 }
 
-/* The taps of one input channel from the sums of several parts. */
-static void tap_chunk(const void *task, int64_t c, int worker)
+/* Some of the taps, all parts added up. */
+static void add_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct weight_task *t = task;
-    for (int64_t i = 0; i < t->down * t->across; i++) {
-        const struct square s = square_at(t, i);
-        if (s.c <= c && c < s.c_end)
-            sums_to_taps(t, &s, c, t->parts, t->sums + i * t->parts * SQUARE * t->sum_point);
+    const int64_t last = min_i64((chunk + 1) * ADD_TAPS, TAPS * TAPS * t->g->C * t->g->O);
+    for (int64_t at = chunk * ADD_TAPS; at < last; at += VL) {
+        const int64_t lanes = min_i64(VL, last - at);
+        vec sum = t->g->accumulate ? vload_n(t->dw + at, lanes) : (vec){0};
+        for (int64_t part = 0; part < t->parts; part++)
+            sum += vload_n(t->taps + part * taps_size(t) + at, lanes);
+        vstore_n(t->dw + at, sum, lanes);
     }
 }
 
@@ -161,52 +167,49 @@ static struct weight_task plan(const struct pydl_conv2d *g)
         .across = ceil_div(g->O, SQUARE_CHANNELS),
         .tiles = (g->last - g->first) * ceil_div(g->P, TILE) * ceil_div(g->Q, TILE),
     };
+    if (t.tiles < 2 * HALF_TILES && t.down * t.across == 1 && g->O > PANEL)
+        t.across = ceil_div(g->O, PANEL);
     const int64_t c_vectors = ceil_div(ceil_div(g->C, VL), t.down),
                   o_vectors = ceil_div(ceil_div(g->O, VL), t.across);
     t.x_step = odd_step(c_vectors * VL);
     t.dy_step = odd_step(o_vectors * VL);
     t.sum_step = o_vectors * VL;
     t.sum_point = odd_step(c_vectors * VL * t.sum_step);
-    t.parts = min_i64(ceil_div(CHUNKS, t.down * t.across), t.tiles / PART_TILES);
-    t.parts = max_i64(t.parts, 1);
+    t.parts = min_i64(ceil_div(CHUNKS, t.down * t.across),
+                      max_i64(t.tiles / PART_TILES, t.tiles < 2 * HALF_TILES ? 1 : 2));
     const int64_t part = ceil_div(t.tiles, t.parts);
     int64_t tiles = BLOCK_BYTES / (SQUARE * (t.x_step + t.dy_step) * (int64_t)sizeof(real));
     t.blocks = ceil_div(part, max_i64(tiles, LEAST_TILES));
     tiles = ceil_div(part, max_i64(t.blocks, 1));
     t.x_point = odd_step(tiles * t.x_step);
     t.dy_point = odd_step(tiles * t.dy_step);
-    t.own_size = SQUARE * (t.x_point + t.dy_point + (t.parts == 1 ? t.sum_point : 0));
+    t.own_size = SQUARE * (t.x_point + t.dy_point + t.sum_point);
     return t;
-}
-
-static int64_t sums_size(const struct weight_task *t)
-{
-    return t->parts > 1 ? t->down * t->across * t->parts * SQUARE * t->sum_point : 0;
 }
 
 int64_t KERNEL(conv_winograd_weight_workspace)(const struct pydl_conv2d *g)
 {
     const struct weight_task t = plan(g);
-    return (sums_size(&t) + t.own_size * pydl_get_threads() + max_i64(g->C, g->O)) *
-           (int64_t)sizeof(real);
+    return (t.parts * taps_size(&t) + t.own_size + max_i64(g->C, g->O)) * (int64_t)sizeof(real);
 }
 
 void KERNEL(conv_winograd_weight)(const struct pydl_conv2d *g, const real *x, const real *dy,
                                   real *dw, void *workspace)
 {
     struct weight_task t = plan(g);
-    t.sums = workspace;
-    t.own = t.sums + sums_size(&t);
+    t.taps = workspace;
     t.dw = dw;
-    real *zeros = t.own + t.own_size * pydl_get_threads();
+    real *own = t.taps + t.parts * taps_size(&t), *zeros = own + t.own_size;
     for (int64_t k = 0; k < max_i64(g->C, g->O); k++)
         zeros[k] = 0;
     t.x.zeros = t.dy.zeros = zeros;
     t.x.first = x + g->first * g->H * g->W * g->C;
     t.dy.first = dy + g->first * g->P * g->Q * g->O;
     const double products = (double)(SQUARE * g->C * g->O);
-    parallel_for(t.down * t.across * t.parts, 2 * products * (double)t.tiles, part_chunk, &t);
+    parallel_for_own(t.down * t.across * t.parts, 2 * products * (double)t.tiles, part_chunk, &t,
+                     own, t.own_size * (int64_t)sizeof(real));
     if (t.parts > 1)
-        parallel_for(g->C, PYDL_WORK_BYTE * sizeof(real) * products * (double)t.parts, tap_chunk,
+        parallel_for(ceil_div(TAPS * TAPS * g->C * g->O, ADD_TAPS),
+                     PYDL_WORK_BYTE * sizeof(real) * (double)(t.parts * taps_size(&t)), add_chunk,
                      &t);
 }

@@ -108,7 +108,7 @@ static void copy_plane(const struct copy_task *t, int64_t m, int64_t n, const re
     }
 }
 
-static void copy_chunk(const void *task, int64_t chunk, int worker)
+static void copy_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct copy_task *t = task;
     (void)worker;

@@ -48,7 +48,7 @@ ALWAYS_INLINE vec vscale_of(const struct dropout_task *t)
     return vsplat((real)(t->p < 1 ? 1 / (1 - t->p) : 0));
 }
 
-static void forward_chunk(const void *task, int64_t chunk, int worker)
+static void forward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct dropout_task *t = task;
     (void)worker;
@@ -75,7 +75,7 @@ static void forward_chunk(const void *task, int64_t chunk, int worker)
     }
 }
 
-static void backward_chunk(const void *task, int64_t chunk, int worker)
+static void backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct dropout_task *t = task;
     (void)worker;

@@ -119,7 +119,7 @@ ALWAYS_INLINE void run_rows(enum pydl_binary op, const struct binary_task *t, in
     }
 }
 
-static void binary_chunk(const void *task, int64_t chunk, int worker)
+static void binary_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct binary_task *t = task;
     (void)worker;
@@ -242,7 +242,7 @@ struct select_task {
     real *da, *db;
 };
 
-static void select_chunk(const void *task, int64_t chunk, int worker)
+static void select_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct select_task *t = task;
     (void)worker;

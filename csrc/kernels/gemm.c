@@ -28,6 +28,7 @@ enum {
     OWN_ROWS = 8 * MR,      /* from here on a block packs B for itself: it need not wait then */
     STREAM_ROWS = 3 * MR,   /* A that few rows come to */
     STREAM_BYTES = 1 << 20, /* a B that does not stay in an L2 */
+    READ_BYTE = 2, /* the work of reading a byte, most often from a cache: see parallel.h */
 };
 
 enum gemm_path { PATH_BLOCKS, PATH_PARTS, PATH_DOT, PATH_VECTOR };
@@ -36,13 +37,13 @@ struct gemm_task {
     struct pydl_gemm g;
     const real *a, *b, *bias;
     real *c;
-    real *shared, *own; /* workspace: one group of k of B packed, or the parts; of all workers */
+    real *shared; /* one group of k of B packed, or the parts */
     enum gemm_path path;
     int pack_a, pack_b, stream_b;
     /* rows first <= m < last of each matrix and its columns are cut into blocks, or K into parts */
     int64_t rows, row_blocks, column_blocks, parts;
-    int64_t group; /* of k, the one in `shared` */
-    int64_t worker_reals, shared_reals;
+    int64_t group;                   /* of k, the one in `shared` */
+    int64_t own_reals, shared_reals; /* own: what each worker has */
 };
 
 static void run_dot(const struct gemm_task *t, const struct gemm_block *q, real *b_turned)
@@ -68,13 +69,13 @@ static void run_dot(const struct gemm_task *t, const struct gemm_block *q, real 
 }
 
 /* One block of C of one matrix of the batch. */
-static void run_chunk(const void *task, int64_t chunk, int worker)
+static void run_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct gemm_task *t = task;
     const struct pydl_gemm *g = &t->g;
     const int64_t blocks = t->row_blocks * t->column_blocks;
     int64_t matrix = chunk;
-    real *own = t->own + worker * t->worker_reals;
+    real *own = worker.own;
     struct gemm_block q = {
         .g = g,
         .bias = t->bias,
@@ -115,7 +116,7 @@ static void run_chunk(const void *task, int64_t chunk, int worker)
 }
 
 /* One panel of the present group of k into `shared`. */
-static void pack_chunk(const void *task, int64_t panel, int worker)
+static void pack_chunk(const void *task, int64_t panel, struct worker worker)
 {
     (void)worker;
     const struct gemm_task *t = task;
@@ -127,7 +128,7 @@ static void pack_chunk(const void *task, int64_t panel, int worker)
 }
 
 /* All wanted rows of C over one part of K, into `shared`. */
-static void part_chunk(const void *task, int64_t part, int worker)
+static void part_chunk(const void *task, int64_t part, struct worker worker)
 {
     const struct gemm_task *t = task;
     const struct pydl_gemm *g = &t->g;
@@ -137,8 +138,8 @@ static void part_chunk(const void *task, int64_t part, int worker)
         .a = t->a + g->first, /* A is transposed: its columns are the rows of C */
         .b = t->b,
         .c = t->shared + part * t->rows * g->N,
-        .a_packed = t->pack_a ? t->own + worker * t->worker_reals : NULL,
-        .sums = t->own + worker * t->worker_reals,
+        .a_packed = t->pack_a ? worker.own : NULL,
+        .sums = worker.own,
         .ldc = g->N,
         .i1 = t->rows,
         .j1 = g->N,
@@ -153,7 +154,7 @@ static void part_chunk(const void *task, int64_t part, int worker)
 }
 
 /* The sum of the parts in order, for one row of C. */
-static void sum_chunk(const void *task, int64_t row, int worker)
+static void sum_chunk(const void *task, int64_t row, struct worker worker)
 {
     (void)worker;
     const struct gemm_task *t = task;
@@ -236,7 +237,17 @@ static void cut(struct gemm_task *t, int64_t want)
     }
 }
 
-/* Fills in all of the task but the arrays; returns the floating-point operations. */
+/* Its floating-point operations, or what the matrices cost to read and write where that is more: a
+ * vector times a matrix, an outer product. */
+static double work_of(const struct pydl_gemm *g, int64_t rows)
+{
+    const double c = (double)rows * (double)g->N, ab = (double)(rows + g->N) * (double)g->K;
+    const double flops = 2.0 * c * (double)g->K;
+    const double memory = (READ_BYTE * ab + PYDL_WORK_BYTE * c) * (double)sizeof(real);
+    return memory > flops ? memory : flops;
+}
+
+/* Fills in all of the task but the arrays; returns the work. */
 static double plan(const struct pydl_gemm *given, struct gemm_task *t)
 {
     t->g = *given;
@@ -248,7 +259,7 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
         g->trans_b = 1;
         g->ldb = g->K;
     }
-    const double work = 2.0 * (double)(g->last - g->first) * (double)g->N * (double)g->K;
+    const double work = work_of(g, g->last - g->first);
     const int64_t threads = work * (double)g->batch < PYDL_WORK_SERIAL ? 1 : pydl_get_threads();
     const int64_t wanted = work > 1e7 * (double)threads ? 2 * threads : threads;
     t->rows = g->last - g->first;
@@ -266,14 +277,13 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
     else if (threads > 1 && t->path != PATH_PARTS)
         cut(t, ceil_div(wanted, g->batch));
 
-    t->worker_reals = t->shared_reals = 0;
+    t->own_reals = t->shared_reals = 0;
     if (t->pack_a)
-        t->worker_reals =
-            (ceil_div(ceil_div(t->rows, t->row_blocks), MR) + 1) * GEMM_A_STEP * GROUP;
+        t->own_reals = (ceil_div(ceil_div(t->rows, t->row_blocks), MR) + 1) * GEMM_A_STEP * GROUP;
     if (t->stream_b)
-        t->worker_reals = t->rows * STREAM_COLUMNS;
+        t->own_reals = t->rows * STREAM_COLUMNS;
     if (t->path == PATH_DOT && !g->trans_b)
-        t->worker_reals = ceil_div(g->K, VL) * VL * g->N + VL * VL;
+        t->own_reals = ceil_div(g->K, VL) * VL * g->N + VL * VL;
     if (t->path == PATH_PARTS)
         t->shared_reals = t->parts * t->rows * g->N;
     else if (t->path == PATH_BLOCKS && t->pack_b && g->batch == 1 && t->row_blocks > 1 &&
@@ -288,7 +298,7 @@ int64_t KERNEL(gemm_workspace)(const struct pydl_gemm *g)
     if (g->first >= g->last || g->N == 0 || g->batch == 0)
         return 0;
     plan(g, &t);
-    return (t.shared_reals + t.worker_reals * pydl_get_threads()) * (int64_t)sizeof(real);
+    return (t.shared_reals + t.own_reals) * (int64_t)sizeof(real);
 }
 
 void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const real *bias,
@@ -299,19 +309,20 @@ void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const
     struct gemm_task t = {.a = a, .b = b, .bias = bias, .c = c};
     const double work = plan(g, &t);
     const int64_t blocks = t.row_blocks * t.column_blocks, groups = group_count(g->K);
-    t.own = (real *)workspace + t.shared_reals;
+    real *own = (real *)workspace + t.shared_reals;
+    const int64_t own_bytes = t.own_reals * (int64_t)sizeof(real);
     if (t.shared_reals > 0)
         t.shared = workspace;
     if (!t.shared) {
-        parallel_for(g->batch * blocks, work * (double)g->batch, run_chunk, &t);
+        parallel_for_own(g->batch * blocks, work * (double)g->batch, run_chunk, &t, own, own_bytes);
     } else if (t.path == PATH_BLOCKS) {
         for (t.group = 0; t.group < groups; t.group++) {
             parallel_for(ceil_div(g->N, PANEL), work / (double)groups, pack_chunk, &t);
-            parallel_for(blocks, work / (double)groups, run_chunk, &t);
+            parallel_for_own(blocks, work / (double)groups, run_chunk, &t, own, own_bytes);
         }
     } else {
         for (int64_t i = 0; i < g->batch; i++) {
-            parallel_for(t.parts, work, part_chunk, &t);
+            parallel_for_own(t.parts, work, part_chunk, &t, own, own_bytes);
             parallel_for(t.rows, PYDL_WORK_BYTE * (double)t.shared_reals, sum_chunk, &t);
             t.a += g->a_batch;
             t.b += g->b_batch;

@@ -89,7 +89,7 @@ static real row_loss(const struct loss *t, int64_t row, real maximum, real log_s
     return loss + share * smooth_sum(t->classes, maximum + log_sum, x, t->weight);
 }
 
-static void cross_entropy_chunk(const void *task, int64_t chunk, int worker)
+static void cross_entropy_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct loss *t = task;
@@ -161,7 +161,7 @@ static void cross_entropy_gradient(int64_t n, real a, real b, real lse, const re
     }
 }
 
-static void cross_entropy_backward_chunk(const void *task, int64_t chunk, int worker)
+static void cross_entropy_backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct loss *t = task;
@@ -214,7 +214,7 @@ ALWAYS_INLINE vec above_margin(const struct loss *t, const real *x, int64_t i, i
     return vselect((lane < (real_int)n) & (lane != (real_int)(target - i)), z, vsplat(0));
 }
 
-static void margin_loss_chunk(const void *task, int64_t chunk, int worker)
+static void margin_loss_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct loss *t = task;
@@ -246,7 +246,7 @@ int64_t KERNEL(margin_loss_forward)(int64_t rows, int64_t classes, int64_t p, do
     return -1;
 }
 
-static void margin_loss_backward_chunk(const void *task, int64_t chunk, int worker)
+static void margin_loss_backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct loss *t = task;

@@ -45,7 +45,7 @@ static void sgd_run(const struct sgd *task, int64_t n, real *p, const real *g, r
 }
 
 /* Elements of all parameters, one parameter after the other. */
-static void sgd_chunk(const void *task, int64_t chunk, int worker)
+static void sgd_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct sgd *t = task;

@@ -12,7 +12,7 @@ struct peak_task {
     real *y;
 };
 
-static void peak_chunk(const void *argument, int64_t chunk, int worker)
+static void peak_chunk(const void *argument, int64_t chunk, struct worker worker)
 {
     const struct peak_task *t = argument;
     vec factor = vsplat(t->x[0]), addend = vsplat(t->x[1]), chain[CHAINS], sum = {0};

@@ -191,7 +191,7 @@ static void pool_backward_row(const struct pool *t, int64_t row)
     t->gather(t, n, h, (struct span){w, g->W});
 }
 
-static void pool_forward_chunk(const void *task, int64_t chunk, int worker)
+static void pool_forward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct pool *t = task;
@@ -200,7 +200,7 @@ static void pool_forward_chunk(const void *task, int64_t chunk, int worker)
         pool_forward_row(t, row);
 }
 
-static void pool_backward_chunk(const void *task, int64_t chunk, int worker)
+static void pool_backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct pool *t = task;
@@ -221,7 +221,7 @@ static struct span spread_span(int64_t p, int64_t P, int64_t stride, int64_t pad
 
 /* Windows that do not overlap: dy is read once and all of dx is written, each element by one
  * window. */
-static void pool_spread_chunk(const void *task, int64_t chunk, int worker)
+static void pool_spread_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct pool *t = task;

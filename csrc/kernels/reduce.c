@@ -207,7 +207,7 @@ ALWAYS_INLINE void reduce_items(enum pydl_reduction op, const struct reduce_plan
     }
 }
 
-static void block_chunk(const void *task, int64_t chunk, int worker)
+static void block_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct reduce_plan *p = task;
     (void)worker;
@@ -236,7 +236,7 @@ ALWAYS_INLINE void join_blocks(enum pydl_reduction op, const struct reduce_plan 
     memcpy(p->y + o * p->inner + first, blocks, (size_t)count * sizeof(real));
 }
 
-static void join_chunk(const void *task, int64_t chunk, int worker)
+static void join_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct reduce_plan *p = task;
     (void)worker;

@@ -32,7 +32,7 @@ static void scale(int64_t n, real factor, real *out)
         vstore_n(out + i, vload_n(out + i, n - i) * vsplat(factor), n - i);
 }
 
-static void softmax_chunk(const void *task, int64_t chunk, int worker)
+static void softmax_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct softmax *t = task;
@@ -48,7 +48,7 @@ static void softmax_chunk(const void *task, int64_t chunk, int worker)
     }
 }
 
-static void log_softmax_chunk(const void *task, int64_t chunk, int worker)
+static void log_softmax_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct softmax *t = task;
@@ -114,7 +114,7 @@ static void log_softmax_gradient(int64_t n, const real *dy, const real *y, real 
         vstore_n(dx + i, vload_n(dy + i, n - i) - vexp(vload_n(y + i, n - i)) * total, n - i);
 }
 
-static void softmax_backward_chunk(const void *task, int64_t chunk, int worker)
+static void softmax_backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct softmax *t = task;
@@ -123,7 +123,7 @@ static void softmax_backward_chunk(const void *task, int64_t chunk, int worker)
         softmax_gradient(t->classes, t->x + i, t->y + i, t->out + i);
 }
 
-static void log_softmax_backward_chunk(const void *task, int64_t chunk, int worker)
+static void log_softmax_backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     (void)worker;
     const struct softmax *t = task;

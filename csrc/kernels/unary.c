@@ -321,14 +321,14 @@ ALWAYS_INLINE void run_op(int backward, const struct unary_task *t, int64_t i, i
     }
 }
 
-static void forward_chunk(const void *task, int64_t chunk, int worker)
+static void forward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct unary_task *t = task;
     (void)worker;
     run_op(0, t, chunk * CHUNK, min_i64(t->n, (chunk + 1) * CHUNK));
 }
 
-static void backward_chunk(const void *task, int64_t chunk, int worker)
+static void backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct unary_task *t = task;
     (void)worker;
