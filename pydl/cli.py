@@ -6,12 +6,13 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from typing import Any, NoReturn
 
-from pydl import config, demo, models, native
+from pydl import config, demo, models, native, plot
 from pydl._version import __version__
-from pydl.bench import run as bench
+from pydl.bench import peers, run as bench, sweep
 from pydl.train import command
 
 _EXAMPLES = """examples:
@@ -38,6 +39,9 @@ _BENCH_EXAMPLES = """examples:
   pydl bench
   pydl bench gemm conv --case 3x3 --threads 1
   pydl bench train --json > bench.json
+  pydl bench --peers                           beside PyTorch; pictures in pydl-bench
+  pydl bench train --peers --jax ~/jax/bin/python --tensorflow ~/tf/bin/python
+  pydl bench --sweep                           how time grows with batch, image, channels and threads
 """
 _THREADS = "threads of a kernel (what the machine grants)"
 _JSON = "print one JSON object on standard output and nothing else"
@@ -121,10 +125,29 @@ def _doctor(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     _set_threads(options)
     say = bench.to_stderr if options.json else print
-    result = bench.run(options.parts or bench.PARTS, case=options.case, rounds=options.rounds, say=say)
-    if options.out is not None:
-        bench.save(result, options.out)
+    if options.sweep:
+        result, name = sweep.run(case=options.case, say=say), "sweep"
+    else:
+        pythons = {name: path for name in peers.STEPS if (path := getattr(options, name)) is not None}
+        with peers.Peers(pythons) if options.peers or pythons else nullcontext(bench.numpy_sides) as sides:
+            result = bench.run(
+                options.parts or bench.PARTS, case=options.case, rounds=options.rounds, peers=sides, say=say
+            )
+        name = "peers" if options.peers or pythons else "bench"
+    out = options.out or ("pydl-bench" if name != "bench" and not options.json else None)
+    if out is not None:
+        pictures = {"sweep": plot.sweep} if options.sweep else {"shares": plot.shares, "roofline": plot.roofline}
+        say(f"\nwritten: {', '.join(_write(result, out, name, pictures))}")
     return _finish(options, result)
+
+
+def _write(result: dict[str, Any], out: str, name: str, pictures: Mapping[str, Callable[[Any], Any]]) -> list[str]:
+    """Write a result of the bench as JSON and, where matplotlib is installed, as the pictures that it has data for."""
+    files = [bench.save(result, out, name + ".json")]
+    for picture, draw in pictures.items() if plot.available() else ():
+        with suppress(ValueError):
+            files.append(plot.save(draw(result), os.path.join(out, f"{picture}.png")))
+    return files
 
 
 _COMMANDS = {"demo": _demo, "train": _train, "bench": _bench, "doctor": _doctor}
@@ -174,7 +197,13 @@ def _parser() -> _Parser:
     one.add_argument("--case", default="", metavar="TEXT", help="only shapes whose name contains this")
     one.add_argument("--rounds", type=_count, default=7, metavar="N", help="alternating blocks for each side (7)")
     one.add_argument("--threads", type=_threads, metavar="N", help=_THREADS)
-    one.add_argument("--out", metavar="FILE", help="write the result there as JSON, too")
+    one.add_argument("--peers", action="store_true", help="beside PyTorch instead of NumPy")
+    for library in peers.STEPS:
+        one.add_argument(
+            f"--{library}", metavar="PYTHON", help=f"training steps beside {library}, too, in this Python, which has it"
+        )
+    one.add_argument("--sweep", action="store_true", help="how time grows with batch, image, channels and threads")
+    one.add_argument("--out", metavar="FOLDER", help="where JSON and pictures go (pydl-bench for --peers and --sweep)")
     one.add_argument("--json", action="store_true", help=_JSON)
 
     text = "show CPU, kernels, threads, libraries and versions, and what is wrong with them"

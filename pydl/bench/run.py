@@ -1,75 +1,130 @@
-"""Time every named shape beside plain NumPy, in alternating blocks, and say what share of the machine it reaches."""
+"""Time the named shapes beside other libraries, in alternating blocks, and say what share of the machine they reach."""
 
 from __future__ import annotations
 
 import json
+import random
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from pydl import native
 from pydl.bench import machine
-from pydl.bench.shapes import SHAPES, Shape
+from pydl.bench.library import PYDL
+from pydl.bench.shapes import SHAPES, Run, Shape
 
-PARTS = ("gemm", "conv", "pool", "loss", "train")
+PARTS = ("gemm", "conv", "pool", "op", "loss", "train")
 _BLOCK = 0.02  # seconds of one block
-_PAUSE = 0.12  # seconds after NumPy's block: its BLAS's idle workers spin on for 0.1
+
+
+class Side(Protocol):
+    """One library's side of a comparison."""
+
+    name: str
+    pause: float  # seconds until its idle workers are still
+
+    def time(self, repeats: int) -> float:
+        """Run the shape so many times and return the seconds for one."""
+
+
+class InProcess:
+    """A side that runs in this process."""
+
+    def __init__(self, name: str, run: Run, pause: float = 0.01) -> None:
+        self.name, self.pause, self._run = name, pause, run
+
+    def time(self, repeats: int) -> float:
+        """Run the shape so many times and return the seconds for one."""
+        run = self._run
+        start = time.perf_counter()
+        for _ in range(repeats):
+            run()
+        return (time.perf_counter() - start) / repeats
 
 
 class Row(NamedTuple):
-    """What one shape gave; rates and shares are None where they say nothing."""
+    """What one shape gave; what says nothing is None."""
 
     part: str
     name: str
     ms: float  # median over the rounds
     spread: float  # interquartile range over the median
-    numpy_ms: float | None
-    ratio: float | None  # NumPy's time over pydl's, the median of the rounds' ratios
+    peer: str | None  # the fastest of the others
+    peer_ms: float | None
+    ratio: float | None  # its time over pydl's, the median of the rounds' ratios
+    ratio_low: float | None  # a quarter of the rounds' ratios are below,
+    ratio_high: float | None  # and above this
     gflops: float | None
     gbs: float | None
+    intensity: float | None  # operations for each byte that must be moved
     share: float | None  # of the machine's measured peak, or bandwidth
+    others: dict[str, float]  # every other side's ms
 
 
-def measure(shape: Shape, rounds: int, peak: float, bandwidth: float) -> Row:
-    """Run one shape and NumPy's version of it in turn, `rounds` blocks each."""
-    job = shape.make()
-    sides = [job.pydl] if job.numpy is None else [job.pydl, job.numpy]
-    repeats = [_repeats(side) for side in sides]
-    times = []
+def numpy_sides(shape: Shape) -> list[Side]:
+    """Return plain NumPy's side of a shape, if it has one."""
+    return [] if shape.plain is None else [InProcess("numpy", shape.plain(), 0.12)]  # OpenBLAS's threads spin for 0.1
+
+
+def measure(shape: Shape, peers: Sequence[Side], rounds: int, peak: float, bandwidth: float) -> Row:
+    """Run one shape on all sides in turn, in random order, `rounds` blocks each."""
+    own = InProcess("pydl", shape.prepare(PYDL))
+    sides: list[Side] = [own, *peers]
+    repeats = {side.name: repeats_of(side) for side in sides}
+    times: dict[str, list[float]] = {side.name: [] for side in sides}
     for _ in range(rounds):
-        times.append([_time(side, n) for side, n in zip(sides, repeats, strict=True)])
-        time.sleep(_PAUSE)
-    own = [t[0] for t in times]
-    seconds = statistics.median(own)
-    quarter = statistics.quantiles(own, n=4) if len(own) > 1 else [seconds] * 3
-    gflops = job.flops / seconds / 1e9 if job.flops else None
-    gbs = job.bytes / seconds / 1e9 if job.bytes and not job.flops else None
-    return Row(
-        shape.part,
-        shape.name,
-        seconds * 1e3,
-        (quarter[2] - quarter[0]) / seconds,
-        statistics.median([t[1] for t in times]) * 1e3 if len(sides) > 1 else None,
-        statistics.median([t[1] / t[0] for t in times]) if len(sides) > 1 else None,
-        gflops,
-        gbs,
-        gflops / peak if gflops else gbs / bandwidth if gbs else None,
-    )
+        random.shuffle(sides)
+        for side in sides:
+            side.time(1)  # what another side has pushed out of the caches comes back
+            times[side.name].append(side.time(repeats[side.name]))
+            time.sleep(side.pause)
+    seconds, mine = statistics.median(times["pydl"]), times["pydl"]
+    quarters = _quarters(mine)
+    row = {"part": shape.part, "name": shape.name, "ms": seconds * 1e3, "spread": (quarters[1] - quarters[0]) / seconds}
+    row |= dict.fromkeys(("peer", "peer_ms", "ratio", "ratio_low", "ratio_high"))
+    others = {side.name: statistics.median(times[side.name]) * 1e3 for side in peers}
+    if others:
+        best = min(others, key=others.__getitem__)
+        ratios = [other / own_time for other, own_time in zip(times[best], mine, strict=True)]
+        low, high = _quarters(ratios)
+        row |= {"peer": best, "peer_ms": others[best]}
+        row |= {"ratio": statistics.median(ratios), "ratio_low": low, "ratio_high": high}
+    gflops = shape.flops / seconds / 1e9 if shape.flops else None
+    gbs = shape.bytes / seconds / 1e9 if shape.bytes and not shape.flops else None
+    share = gflops / peak if gflops else gbs / bandwidth if gbs else None
+    intensity = shape.flops / shape.bytes if shape.flops and shape.bytes else None
+    return Row(**row, gflops=gflops, gbs=gbs, intensity=intensity, share=share, others=others)  # type: ignore[arg-type]
 
 
-def _repeats(side: Callable[[], Any]) -> int:
-    side()
-    return max(1, int(_BLOCK / max(_time(side, 1), 1e-7)))
+def _quarters(values: Sequence[float]) -> tuple[float, float]:
+    if len(values) < 2:
+        return values[0], values[0]
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, high
 
 
-def _time(side: Callable[[], Any], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        side()
-    return (time.perf_counter() - start) / repeats
+def repeats_of(side: Side) -> int:
+    """Warm a side up and return how many times it runs in a block of 0.02 s."""
+    for _ in range(3):
+        side.time(1)
+    return max(1, int(_BLOCK / max(side.time(1), 1e-7)))
+
+
+def environment() -> dict[str, Any]:
+    """Return the machine, its measured limits, and the build that ran."""
+    peak, bandwidth = machine.peak_gflops(), machine.triad_gbs()
+    return {
+        "cpu": native.ffi.string(native.lib.pydl_cpu_name()).decode(),
+        "compiler": native.ffi.string(native.lib.pydl_compiler()).decode(),
+        "isa": native.isa,
+        "threads": native.get_num_threads(),
+        "date": time.strftime("%Y-%m-%d"),
+        "peak_gflops": round(peak, 1),
+        "bandwidth_gbs": round(bandwidth, 1),
+    }
 
 
 def run(
@@ -77,6 +132,7 @@ def run(
     *,
     case: str = "",
     rounds: int = 7,
+    peers: Callable[[Shape], list[Side]] = numpy_sides,
     say: Callable[[str], object] = print,
 ) -> dict[str, Any]:
     """Run the bench and print its table line by line.
@@ -85,43 +141,53 @@ def run(
         parts: Which of :data:`PARTS`.
         case: Only shapes whose name contains this.
         rounds: Blocks for each side.
+        peers: Gives the other sides of a shape.
         say: Prints a line.
 
     Returns:
-        The machine, the build, and the rows, ready for JSON.
+        The machine, the build, the rows, and the geometric mean of the ratios of each part, ready for JSON.
+
+    Raises:
+        ValueError: No shape has such a name.
     """
-    peak, bandwidth = machine.peak_gflops(), machine.triad_gbs()
-    head = {
-        "cpu": native.ffi.string(native.lib.pydl_cpu_name()).decode(),
-        "compiler": native.ffi.string(native.lib.pydl_compiler()).decode(),
-        "isa": native.isa,
-        "threads": native.get_num_threads(),
-        "peak_gflops": round(peak, 1),
-        "bandwidth_gbs": round(bandwidth, 1),
-    }
+    chosen = [shape for shape in SHAPES if shape.part in parts and case in shape.name]
+    if not chosen:
+        raise ValueError(f"bench: no shape of {', '.join(parts)} has {case!r} in its name")
+    head = environment()
+    peak, bandwidth = head["peak_gflops"], head["bandwidth_gbs"]
     say(f"{head['cpu']}, {head['isa']}, {head['threads']} threads, {head['compiler']}")
-    say(f"measured limits: {peak:.0f} GFLOP/s, {bandwidth:.1f} GB/s; ratio = time of plain NumPy / time of pydl\n")
-    say(f"{'':5} {'shape':46} {'ms':>9} {'spread':>6} {'numpy ms':>9} {'ratio':>6} {'rate':>13} {'share':>6}")
-    rows = []
-    for shape in SHAPES:
-        if shape.part in parts and case in shape.name:
-            row = measure(shape, rounds, peak, bandwidth)
-            rows.append(row._asdict())
-            say(_line(row))
-    return {**head, "rows": rows}
+    say(f"measured limits: {peak:.0f} GFLOP/s, {bandwidth:.1f} GB/s; ratio = time of the best other / time of pydl\n")
+    say(f"{'':5} {'shape':46} {'ms':>9} {'spread':>6} {'best other':>26} {'ratio':>6} {'rate':>13} {'share':>6}")
+    rows: list[Row] = []
+    for shape in chosen:
+        row = measure(shape, peers(shape), rounds, peak, bandwidth)
+        rows.append(row)
+        say(_line(row))
+    means = {part: _mean([row.ratio for row in rows if row.part == part and row.ratio]) for part in parts}
+    means = {part: mean for part, mean in means.items() if mean}
+    if means:
+        say("\ngeometric mean of the ratios: " + ", ".join(f"{part} {mean:.2f}" for part, mean in means.items()))
+    return {**head, "rows": [row._asdict() for row in rows], "means": means}
+
+
+def _mean(ratios: Sequence[float]) -> float | None:
+    return statistics.geometric_mean(ratios) if ratios else None
 
 
 def _line(row: Row) -> str:
     rate = f"{row.gflops:.1f} GFLOP/s" if row.gflops else f"{row.gbs:.1f} GB/s" if row.gbs else ""
-    plain = "" if row.numpy_ms is None else f"{row.numpy_ms:.4f}"
+    other = "" if row.peer_ms is None else f"{row.peer_ms:.4f} {row.peer:16}"
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     share = "" if row.share is None else f"{row.share:.0%}"
-    return f"{row.part:5} {row.name:46} {row.ms:9.4f} {row.spread:6.0%} {plain:>9} {ratio:>6} {rate:>13} {share:>6}"
+    return f"{row.part:5} {row.name:46} {row.ms:9.4f} {row.spread:6.0%} {other:>26} {ratio:>6} {rate:>13} {share:>6}"
 
 
-def save(result: dict[str, Any], path: str) -> None:
-    """Write a result of :func:`run` as JSON."""
-    Path(path).write_text(json.dumps(result, indent=1) + "\n")
+def save(result: dict[str, Any], folder: str, name: str) -> str:
+    """Write a result as JSON into a folder, which is made if it is missing, and return the file's path."""
+    path = Path(folder)
+    path.mkdir(parents=True, exist_ok=True)
+    (path / name).write_text(json.dumps(result, indent=1) + "\n")
+    return str(path / name)
 
 
 def to_stderr(line: str) -> None:

@@ -3,7 +3,19 @@
 matplotlib is imported when the first picture is drawn; without it, that is an ImportError which says what to install.
 """
 
+from pydl.plot.bench import roofline, shares, sweep
 from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
 from pydl.plot.style import available, save
 
-__all__ = ["available", "confusion", "curves", "filters", "mistakes", "save", "summary"]
+__all__ = [
+    "available",
+    "confusion",
+    "curves",
+    "filters",
+    "mistakes",
+    "roofline",
+    "save",
+    "shares",
+    "summary",
+    "sweep",
+]
