@@ -5,6 +5,7 @@ enum {
     TILE_FAR = 100, /* steps of k that take as long as fetching C from L3: from there on that is
                        started first */
     TILE_BASES = (MR + 2) / 3,
+    A_AHEAD = 16, /* steps of k */
 };
 
 /* One row of a tile whose last vector is ragged, from memory: for the instruction sets without
@@ -124,6 +125,8 @@ ALWAYS_INLINE void gemm_tile(const struct gemm_panel *p, const real *a, real *c,
 #pragma GCC unroll 4
         for (int j = 0; j < vectors; j++)
             __builtin_prefetch(ahead + j * VL);
+        if (a_by_k) /* a line of its own at each step: too many for the CPU's own prefetch */
+            __builtin_prefetch(at[0] + A_AHEAD * a_step);
         gemm_step(sum, at, a_step, b, rows, vectors, a_by_k);
         ahead = opaque(ahead + ahead_step);
         b = opaque(b + b_step);
