@@ -28,6 +28,7 @@ from pydl.grad_mode import (
     set_grad_enabled as set_grad_enabled,
 )
 from pydl.native import Array, Layout
+from pydl.watch import tell, watchers
 
 if TYPE_CHECKING:
     from pydl.ops.methods import Methods
@@ -377,6 +378,8 @@ def attach(
         for x in saved:
             cell = x._version or version(x)
             cells.append((cell, cell[0]))
+    if watchers:
+        tell(name, inputs, (y,), saved)
 
 
 def record_many(
@@ -397,6 +400,8 @@ def record_many(
         for index, y in enumerate(ys):
             if y._array.dtype.kind == "f":
                 y._node, y._index, y.requires_grad = node, index, True
+        if watchers:
+            tell(name, inputs, ys, saved)
     return ys
 
 

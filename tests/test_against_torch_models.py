@@ -1,4 +1,4 @@
-"""The networks of the literature beside torchvision's own: the same keys and shapes, the same results from its weights."""
+"""The networks of the literature beside torchvision's: the same keys and shapes, the same results from its weights."""
 
 from __future__ import annotations
 

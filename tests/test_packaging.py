@@ -24,6 +24,7 @@ LAYERS = (
         "_version",
         "_native",
         "machine",
+        "watch",
         "cuda",
         "native",
         "grad_mode",
@@ -37,7 +38,7 @@ LAYERS = (
     ("ops", "gradcheck"),
     ("nn",),
     ("models", "data", "optim", "metrics"),
-    ("train", "plot", "io", "bench", "config"),
+    ("train", "plot", "io", "cost", "bench", "config"),
     ("demo",),
     ("cli",),
     ("__main__", "__init__"),
@@ -101,7 +102,8 @@ def test_import_brings_nothing_along_and_says_nothing():
 def test_import_does_not_bring_what_only_commands_need():
     program = (
         "import sys, pydl\n"
-        "sys.exit(repr([name for name in sys.modules if name.startswith(('pydl.cli', 'pydl.demo', 'pydl.bench'))]))"
+        "spared = 'pydl.cli', 'pydl.demo', 'pydl.bench', 'pydl.cost'\n"
+        "sys.exit(repr([name for name in sys.modules if name.startswith(spared)]))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stderr == "[]\n"

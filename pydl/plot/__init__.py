@@ -4,6 +4,7 @@ matplotlib is imported when the first picture is drawn; without it, that is an I
 """
 
 from pydl.plot.bench import roofline, shares, sweep
+from pydl.plot.cost import layers_energy, layers_roofline
 from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
 from pydl.plot.style import available, save
 
@@ -12,6 +13,8 @@ __all__ = [
     "confusion",
     "curves",
     "filters",
+    "layers_energy",
+    "layers_roofline",
     "mistakes",
     "roofline",
     "save",
