@@ -400,8 +400,7 @@ def record_many(
         for index, y in enumerate(ys):
             if y._array.dtype.kind == "f":
                 y._node, y._index, y.requires_grad = node, index, True
-        if watchers:
-            tell(name, inputs, ys, saved)
+        tell(name, inputs, ys, saved)
     return ys
 
 

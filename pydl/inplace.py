@@ -10,7 +10,7 @@ from pydl import native
 from pydl.autograd import ArrayBackward, Node, Tensor, needs_grad, on_arrays, version
 from pydl.grad_mode import mode
 from pydl.native import Array
-from pydl.watch import tell, watchers
+from pydl.watch import tell
 
 
 def record_inplace(
@@ -34,8 +34,7 @@ def record_inplace(
         for view in views if base is x else [x, *views]:
             place = Place(base._array, view._array)
             view._node, view._index, view.requires_grad = Node("view", (base,), on_arrays(place.scattered)), 0, True
-        if watchers:
-            tell(name, inputs, (x,), saved)
+        tell(name, inputs, (x,), saved)
     return x
 
 

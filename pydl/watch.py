@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 See = Callable[[str, "Sequence[Tensor | None]", "Sequence[Tensor]", "Sequence[Tensor]"], Any]
 
-watchers: dict[int, See] = {}  # by thread; empty nearly always, so an op asks no more than that
+watchers: dict[int, See] = {}  # by thread; empty nearly always, so that the ops of models ask no more than that
 
 
 @contextmanager

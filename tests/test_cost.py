@@ -75,6 +75,16 @@ def test_products(layer, shape, macs):
     assert total.forward.flops >= 2 * macs
 
 
+@pytest.mark.skipif(not hasattr(nn, "ConvTranspose2d"), reason="this pydl has no transposed convolution")
+def test_a_transposed_convolution():
+    model = nn.Sequential(nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2, bias=False))
+    (row,) = cost.summary(model, (2, 4, 5, 5)).rows
+    assert row.output == (2, 6, 11, 11)
+    assert row.forward.macs == 2 * 4 * 25 * 3 * 9  # each input pixel of each channel into a window of three results
+    (spent,) = cost.energy(model, (2, 4, 5, 5)).rows
+    assert spent.levels["DRAM"] == 200 * (200 + 4 * 3 * 9 + 2 * 6 * 121)
+
+
 def test_layers_without_products():
     bn = work_of(nn.BatchNorm2d(3), 2, 3, 4, 5)
     assert bn.weights == 6
