@@ -410,8 +410,7 @@ def _remember(base: Tensor, view: Tensor) -> None:
         base._views = [weakref.ref(view)]
         return
     views.append(weakref.ref(view))
-    count = len(views)
-    if count >= 64 and count & (count - 1) == 0:
+    if len(views) >= 64 and len(views) & (len(views) - 1) == 0:
         views[:] = [reference for reference in views if reference() is not None]
 
 

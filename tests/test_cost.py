@@ -85,6 +85,13 @@ def test_a_transposed_convolution():
     assert spent.levels["DRAM"] == 200 * (200 + 4 * 3 * 9 + 2 * 6 * 121)
 
 
+@pytest.mark.skipif(not hasattr(nn, "LayerNorm"), reason="this pydl has no layer norm")
+def test_norms_of_samples_and_embeddings():
+    assert work_of(nn.LayerNorm(6), 2, 6).forward == (0, 96, 4 * (12 + 12), 48)
+    assert work_of(nn.GroupNorm(2, 6), 2, 6, 3, 3).forward.flops == 8 * 108
+    assert cost.summary(nn.Embedding(10, 4), pydl.tensor([1, 2])).total.forward == (0, 0, 32, 32)
+
+
 def test_layers_without_products():
     bn = work_of(nn.BatchNorm2d(3), 2, 3, 4, 5)
     assert bn.weights == 6

@@ -72,14 +72,15 @@ _OPERATIONS = {  # for each element, forward and for each gradient
     (0, 0): """reshape view squeeze unsqueeze transpose permute movedim t expand broadcast_to repeat contiguous clone to
         getitem setitem gather index_select take masked_fill masked_select where copy fill zero cat stack flip roll pad
         tril triu unbind split sort topk relu relu6 hardtanh clamp max_pool2d max min amax amin maximum minimum abs sign
-        round floor ceil trunc""",  # moves and comparisons compute nothing
+        round floor ceil trunc embedding""",  # moves and comparisons compute nothing
     (1, 0): "add sub rsub sum",
-    (1, 1): """neg mul mean cumsum avg_pool2d adaptive_avg_pool2d dropout dropout2d leaky_relu exp expm1 sin cos
-        erf""",
+    (1, 1): """neg mul mean cumsum avg_pool2d adaptive_avg_pool2d dropout dropout2d leaky_relu prelu exp expm1
+        sin cos erf""",
     (1, 2): "div pow remainder log log1p reciprocal sqrt rsqrt square tanh prod",
     (2, 2): "batch_norm elu sigmoid softplus norm",
     (3, 3): "softmax log_softmax logsumexp var std",
     (4, 4): "gelu silu",
+    (8, 8): "layer_norm group_norm instance_norm",  # mean, variance, both divided out, scale and shift
 }
 _ARITHMETIC = {name: each for each, names in _OPERATIONS.items() for name in names.split()}
 _DONE_BEFORE = {"add_", "sub_", "mul_", "div_", "pow_", "remainder_", "floor_divide_", "clamp_"}
@@ -128,6 +129,8 @@ def count(
         return Op(name, forward, back, True, shapes, tuple(y.shape), size)
     if kind == "batch_norm":  # in evaluation, the running mean and variance of each channel, too
         read += 2 * given[0].shape[1] * size
+    if kind == "embedding":  # the rows that are looked up, not the whole table
+        read = written
     there, again = _ARITHMETIC.get(kind, (0, 0))
     elements = max([math.prod(x.shape) for x in (*given, *results)])
     forward = Work(0, there * elements, read, written)
