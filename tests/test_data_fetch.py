@@ -174,6 +174,7 @@ def test_no_network_and_no_file(server, tmp_path):
         ({"url": "ftp://host/a"}, "expects an address with http or https, got 'ftp://host/a'"),
         ({"url": "/etc/passwd"}, "expects an address with http or https"),
         ({"url": "http://host/"}, "needs a name for the file"),
+        ({"filename": ".."}, "needs a name for the file"),
         ({"filename": "../a"}, "needs a name for the file of .*, got '../a'"),
         ({"sha256": "abc"}, "sha256 must be 64 hexadecimal digits, got 'abc'"),
         ({"md5": "x" * 32}, "md5 must be 32 hexadecimal digits"),

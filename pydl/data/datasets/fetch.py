@@ -54,7 +54,7 @@ def download(
     name = filename or os.path.basename(urlsplit(url).path)
     if urlsplit(url).scheme not in ("http", "https"):
         raise ValueError(f"download: expects an address with http or https, got {url!r}")
-    if not name or os.path.basename(name) != name:
+    if name in ("", ".", "..") or os.path.basename(name) != name:
         raise ValueError(f"download: needs a name for the file of {url}, got {name!r}; pass filename=")
     for kind, text, digits in (("sha256", sha256, 64), ("md5", md5, 32)):
         if text is not None and not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", text):

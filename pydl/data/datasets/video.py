@@ -48,6 +48,14 @@ class _Records(Dataset):
         with open(path, "rb") as file:
             return read_record(file, path, number, start), f"{path}: record {number} (byte {start})"
 
+    def parsed(self, index: Any, sequence: bool) -> tuple[dict[str, Feature], dict[str, list[Feature]], str]:
+        """Return the features of a record, its lists of features if it has any, and its place for messages."""
+        data, place = self.record(index)
+        try:
+            return (*parse_sequence_example(data), place) if sequence else (parse_example(data), {}, place)
+        except ValueError as error:
+            raise ValueError(f"{self._where}: {place}: {error}") from None
+
     @property
     def _where(self) -> str:
         return type(self).__name__
@@ -116,11 +124,7 @@ class YouTube8M(_Records):
         self.split, self.frames, self.classes, self.max_frames = split, frames, classes, max_frames
 
     def __getitem__(self, index: Any) -> tuple[Any, ...]:
-        data, place = self.record(index)
-        try:
-            found, lists = parse_sequence_example(data) if self.frames else (parse_example(data), {})
-        except ValueError as error:
-            raise ValueError(f"YouTube8M: {place}: {error}") from None
+        found, lists, place = self.parsed(index, self.frames)
         y = Tensor(self._labels(found, self.classes, place))
         if not self.frames:
             return Tensor(np.concatenate([self._values(found, name, width, place) for name, width in self.features])), y
@@ -135,9 +139,7 @@ class YouTube8M(_Records):
 
     def name(self, index: Any) -> str:
         """Return the identifier of a video: four characters, which the set's own page turns into an address."""
-        data, _ = self.record(index)
-        found = parse_sequence_example(data)[0] if self.frames else parse_example(data)
-        return _text(found, "id")
+        return _text(self.parsed(index, self.frames)[0], "id")
 
     def _values(self, found: dict[str, Feature], name: str, width: int, place: str) -> Array:
         values = found.get(name)
@@ -178,7 +180,7 @@ class AudioSet(_Records):
         self.split, self.classes, self.steps = split, classes, steps
 
     def __getitem__(self, index: Any) -> tuple[Tensor, Tensor, int]:
-        found, lists, place = self._parsed(index)
+        found, lists, place = self.parsed(index, True)
         rows = self._steps(lists.get("audio_embedding", []), "audio_embedding", self.WIDTH, place)
         kept = min(len(rows), self.steps)
         x = np.zeros((self.steps, self.WIDTH), np.float32)
@@ -187,7 +189,7 @@ class AudioSet(_Records):
 
     def segment(self, index: Any) -> tuple[str, float, float]:
         """Return the video of a sample and where in it the sound begins and ends, in seconds."""
-        found, _, place = self._parsed(index)
+        found, _, place = self.parsed(index, True)
         times = [found.get(f"{end}_time_seconds") for end in ("start", "end")]
         if not all(isinstance(t, np.ndarray) and len(t) == 1 for t in times):
             raise ValueError(f"AudioSet: {place}: expects one start_time_seconds and one end_time_seconds, got {times}")
@@ -213,13 +215,6 @@ class AudioSet(_Records):
                     )
                 names += row[2:] if line > 1 else []
         return names
-
-    def _parsed(self, index: Any) -> tuple[dict[str, Feature], dict[str, list[Feature]], str]:
-        data, place = self.record(index)
-        try:
-            return *parse_sequence_example(data), place
-        except ValueError as error:
-            raise ValueError(f"AudioSet: {place}: {error}") from None
 
 
 def dequantize(codes: Array, low: float = -2.0, high: float = 2.0, *, centred: bool = False) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pydl import native
 from pydl.autograd import Tensor, no_grad
 from pydl.data.transforms.base import Transform, interval
 from pydl.native import Array
@@ -61,7 +62,8 @@ class ColorJitter(Transform):
                     mixed = mixed + (grey.mean((1, 2, 3), keepdim=True) if step == 1 else grey) * (1 - f)
                 x = mixed.clamp(0, most)
             if not pixels:
-                return x.numpy() if x.numpy() is not images else images.copy()
+                changed = x.numpy()
+                return native.copy(images, native.empty_like(images)) if changed is images else changed
             return cast((x + 0.5).numpy(), images.dtype)
 
 

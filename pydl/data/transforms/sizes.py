@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pydl import native
+from pydl.data.dataset import samples_first
 from pydl.data.extras import extra
 from pydl.data.transforms.base import Transform, interval, pair
 from pydl.native import Array
@@ -81,7 +83,10 @@ class CenterCrop(Transform):
             edges = [(n // 2, n - n // 2) for n in lacking]
             images = np.pad(images.transpose(0, 2, 3, 1), ((0, 0), *edges, (0, 0))).transpose(0, 3, 1, 2)
         top, left = (round((have - want) / 2) for want, have in zip(self.size, images.shape[2:], strict=True))
-        return images[:, :, top : top + self.size[0], left : left + self.size[1]]
+        order = samples_first(images)
+        cut = images[:, :, top : top + self.size[0], left : left + self.size[1]].transpose(order)
+        dense: Array = native.dense(cut).transpose(native.inverse(order))
+        return dense
 
 
 class RandomResizedCrop(Transform):
