@@ -180,6 +180,7 @@ def test_targets(tmp_path):
         ("[1, 2]", "expects an object, got list"),
         ("[" * 200_000, "lists or objects too deep within each other|line 1"),
         (b"\xff\xfe{}"[:3], "byte|line"),
+        ("[" + "1" * 5000 + "]", "Exceeds the limit|expects an object"),
         ({"images": []}, "expects a list 'categories', got NoneType"),
     ],
 )
@@ -211,6 +212,9 @@ CHANGES = [
     (("annotations", 2, "bbox"), [1, 2, -3, 4], r"annotations\[2\]: bbox must be"),
     (("annotations", 2, "bbox"), [1, 2, float("nan"), 4], r"annotations\[2\]: bbox must be"),
     (("annotations", 2, "bbox"), [1, 2, 3, 4, "a"], r"annotations\[2\]: bbox must be"),
+    (("annotations", 2, "bbox"), [1, 2, 1e300, 4], r"annotations\[2\]: bbox must be"),
+    (("annotations", 2, "bbox"), [1, 2, 10**400, 4], r"annotations\[2\]: bbox must be"),
+    (("categories", 0, "id"), 2**70, r"categories\[0\]: id must be int, got 1180591"),
     (("annotations", 2, "area"), "big", r"annotations\[2\]: area must be a number, got big"),
 ]
 

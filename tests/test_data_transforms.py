@@ -208,6 +208,7 @@ def test_random_resized_crop_stays_within(rng):
         (lambda: T.RandomErasing(scale=(0.5, 2)), ValueError, "scale must be within 0..1"),
         (lambda: T.RandomErasing(value=(1, 2))(np.zeros((3, 8, 8))), ValueError, "has 2 values, got images of 3"),
         (lambda: T.RandomErasing(value="random")(np.zeros((3, 8, 8), np.uint8)), TypeError, "needs floats, got uint8"),
+        (lambda: T.RandomErasing(value="noise"), ValueError, "value must be numbers or 'random', got 'noise'"),
         (lambda: T.ColorJitter(-1), ValueError, "brightness must be at least 0, got -1"),
         (lambda: T.ColorJitter(0, (2, 1)), ValueError, "contrast must be .least, most."),
         (lambda: T.ColorJitter(1)(np.zeros((2, 8, 8))), ValueError, "1 or 3 channels, got 2"),

@@ -109,6 +109,8 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "boom">]>\n'
         (xml([DOG], top="\n" + BOMB.replace("boom", "&#38;x;")), "line 2: a document type"),
         (xml([DOG]).replace("dog", "dragon"), "object 1: 'dragon' is none of aeroplane, .*, tvmonitor"),
         (xml([DOG]).replace("dog", "__background__"), "object 1: '__background__' is none of"),
+        (xml([DOG.replace("dog", "<a>dog</a>")]), "object 1: {'a': 'dog'} is none of"),
+        (xml([DOG.replace("<name>", "<name>cat</name><name>")]), r"object 1: \['cat', 'dog'\] is none of"),
         (xml([DOG, "<object>x</object>"]), "object 2: '' is none of"),
         (xml([DOG.replace("<xmin>2", "<xmin>two")]), "object 1: xmin 'two', ymin '1', xmax '8', ymax '6' is no box"),
         (xml([DOG.replace("<xmin>2", "<xmin>9")]), "object 1: xmin '9', .* is no box"),

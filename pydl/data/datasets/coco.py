@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import operator
 import os
 from typing import Any
@@ -14,6 +13,8 @@ from pydl.autograd import Tensor
 from pydl.data.datasets.images import Change, PathLike, VisionDataset, read_image
 from pydl.data.datasets.masks import decode_rle, polygon_mask
 from pydl.native import Array
+
+_MOST = 1e12  # no area and no side is greater
 
 
 class CocoDetection(VisionDataset):
@@ -134,7 +135,9 @@ class CocoDetection(VisionDataset):
         wanted = {"id": int, **needed}
         for place, entry in enumerate(entries):
             for key, kind in wanted.items():
-                if not isinstance(entry, dict) or type(entry.get(key)) is not kind:
+                value: Any = entry.get(key) if isinstance(entry, dict) else None
+                beyond = isinstance(value, int) and not -(2**63) <= value < 2**63
+                if type(value) is not kind or beyond:
                     found = repr(entry.get(key) if isinstance(entry, dict) else entry)[:60]
                     raise ValueError(
                         f"CocoDetection: {self.path}: {name}[{place}]: {key} must be {kind.__name__}, got {found}"
@@ -150,11 +153,15 @@ class CocoDetection(VisionDataset):
         if entry["category_id"] not in self.categories:
             raise ValueError(f"{where}: there is no category {entry['category_id']}")
         box = entry.get("bbox")
-        numbers = [n for n in box if type(n) in (int, float) and math.isfinite(n)] if isinstance(box, list) else []
+        numbers = [n for n in box if _is_number(n)] if isinstance(box, list) else []
         if len(numbers) != 4 or len(box or ()) != 4 or min(numbers[2:]) < 0:
             raise ValueError(f"{where}: bbox must be [left, top, width, height], got {str(box)[:60]}")
-        if type(entry.get("area", 0)) not in (int, float):
+        if not _is_number(entry.get("area", 0)):
             raise ValueError(f"{where}: area must be a number, got {str(entry['area'])[:60]}")
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= _MOST
 
 
 def _read_json(path: str) -> dict[str, Any]:
@@ -167,6 +174,8 @@ def _read_json(path: str) -> dict[str, Any]:
         raise ValueError(f"CocoDetection: {path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"CocoDetection: {path}: byte {error.start}: not UTF-8") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ValueError(f"CocoDetection: {path}: {error}") from None
     except RecursionError:
         raise ValueError(f"CocoDetection: {path}: lists or objects too deep within each other") from None
     if not isinstance(content, dict):

@@ -158,7 +158,7 @@ class VOCDetection(_VOC):
         boxes, labels, flags = np.empty((len(objects), 4), np.float32), [], []
         for number, thing in enumerate(objects, 1):
             text = thing.get("name", "") if isinstance(thing, dict) else ""
-            if text not in places or text == CLASSES[0]:
+            if not isinstance(text, str) or text not in places or text == CLASSES[0]:
                 known = ", ".join(CLASSES[1:])
                 raise ValueError(f"VOCDetection: {path}: object {number}: {text!r} is none of {known}")
             boxes[number - 1] = _box(path, number, thing)

@@ -125,19 +125,19 @@ class RandomErasing(Transform):
         inplace: bool = False,
     ) -> None:
         self.p = probability("RandomErasing", p)
-        self.scale, self.ratio = (
-            interval("RandomErasing", "scale", scale, 0),
-            interval("RandomErasing", "ratio", ratio, 0),
-        )
+        self.scale = interval("RandomErasing", "scale", scale, 0)
+        self.ratio = interval("RandomErasing", "ratio", ratio, 0)
         if self.scale[1] > 1 or self.ratio[0] == 0:
             raise ValueError(f"RandomErasing: scale must be within 0..1 and ratio above 0, got {scale} and {ratio}")
+        if isinstance(value, str) and value != "random":
+            raise ValueError(f"RandomErasing: value must be numbers or 'random', got {value!r}")
         self.value = value
 
     def apply(self, images: Array, generator: Generator) -> Array:
         """Change a batch; see ``Transform.apply``."""
         channels, height, width = images.shape[1:]
         value: Any = self.value
-        if value != "random":
+        if not isinstance(value, str):
             value = np.asarray(value, images.dtype).reshape(-1, 1, 1)
             if len(value) not in (1, channels):
                 raise ValueError(f"RandomErasing: has {len(value)} values, got images of {channels} channels")
