@@ -115,14 +115,15 @@ def recurrent(
             scratch = native.workspace(kernels.recurrent_backward_workspace(g))
             kernels.recurrent_backward(g, plan.begin, *saved, *made, scratch)
         assert h_before is not None
+        db = _sum(dgate) if needs[5] or needs[6] else None
         return [
             product(dgate, w_ih).reshape(shape) if needs[0] else None,
             dh0 if needs[1] else None,
             dc0 if needs[2] else None,
             product(dgate.T, x) if needs[3] else None,
             product(dhidden.T, h_before) if needs[4] else None,
-            _sum(dgate) if needs[5] else None,
-            _sum(dhidden) if needs[6] else None,
+            db if needs[5] else None,
+            (_sum(dhidden) if separate else db) if needs[6] else None,
         ]
 
     shape = input._array.shape
