@@ -85,6 +85,24 @@ def test_a_transposed_convolution():
     assert spent.levels["DRAM"] == 200 * (200 + 4 * 3 * 9 + 2 * 6 * 121)
 
 
+@pytest.mark.parametrize(("kind", "gates", "operations"), [("RNN", 1, 1), ("LSTM", 4, 9), ("GRU", 3, 9)])
+def test_a_recurrent_layer(kind, gates, operations):
+    T, N, D, H = 5, 3, 4, 6
+    model = nn.Sequential(getattr(nn, kind)(D, H))
+    (row,) = cost.summary(model, (T, N, D)).rows
+    of_input, of_state = T * N * gates * H * D, T * N * gates * H * H
+    assert row.type == kind
+    assert row.output == (T, N, H)
+    assert row.weights == gates * H * (D + H + 2)
+    assert row.forward.macs == of_input + of_state
+    assert row.forward.flops == 2 * (of_input + of_state) + operations * T * N * H
+    assert row.backward.macs == of_input + 2 * of_state  # the input's is not needed, that of the state in each step is
+    (spent,) = cost.energy(model, (T, N, D)).rows
+    assert spent.levels["registers"] == 4 * (of_input + of_state)
+    assert spent.levels["DRAM"] == 200 * (T * N * (D + H) + gates * H * (D + H) + T * N * H)
+    assert cost.roofline(model, (T, N, D), rounds=1, backward=True).rows[0].backward.ms > 0
+
+
 @pytest.mark.skipif(not hasattr(nn, "LayerNorm"), reason="this pydl has no layer norm")
 def test_norms_of_samples_and_embeddings():
     assert work_of(nn.LayerNorm(6), 2, 6).forward == (0, 96, 4 * (12 + 12), 48)

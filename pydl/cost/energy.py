@@ -62,7 +62,7 @@ def accesses(op: Op) -> Accesses:
     sums for each group of channels. From DRAM comes each input and weight once, and each output goes there once.
 
     Args:
-        op: A convolution, fully connected layer or matrix product.
+        op: A convolution, a fully connected or recurrent layer, or a matrix product.
     """
     (N, C, O, P, KH, KW), words = _sizes(op)
     X, W, Y = words
@@ -84,6 +84,11 @@ def accesses(op: Op) -> Accesses:
 def _sizes(op: Op) -> tuple[tuple[int, ...], tuple[int, int, int]]:
     """Return N, C, O, P, KH, KW of one group of a convolution, and the words of input, weight and output of all."""
     x, w, y = op.inputs[0], op.inputs[1], op.result
+    if len(op.inputs) == 7:  # a recurrent layer: in each step a fully connected one of input and state
+        given, held = op.inputs[3] or (), op.inputs[4] or ()
+        rows, features = math.prod(y[:-1]), given[1] + held[1]
+        words = rows * features, math.prod(given) + math.prod(held), math.prod(y)
+        return (rows, features, given[0], 1, 1, 1), words
     assert x is not None
     assert w is not None
     words = math.prod(x), math.prod(w), math.prod(y)

@@ -83,6 +83,7 @@ _OPERATIONS = {  # for each element, forward and for each gradient
     (8, 8): "layer_norm group_norm instance_norm",  # mean, variance, both divided out, scale and shift
 }
 _ARITHMETIC = {name: each for each, names in _OPERATIONS.items() for name in names.split()}
+_RECURRENT = {"rnn_tanh": 1, "rnn_relu": 0, "lstm": 9, "gru": 9}  # operations for each number of the hidden state
 _DONE_BEFORE = {"add_", "sub_", "mul_", "div_", "pow_", "remainder_", "floor_divide_", "clamp_"}
 """In-place forms that the tape has as the op proper, seen a moment ago, and a note of where its result went."""
 _PASSED_ON = {"add", "sum", "reshape", "contiguous", "clone"}
@@ -127,6 +128,12 @@ def count(
         forward = Work(macs, 2 * macs, read, written)
         back = back._replace(macs=again, flops=2 * again + sums, read=kept if wanted else 0)
         return Op(name, forward, back, True, shapes, tuple(y.shape), size)
+    if kind in _RECURRENT:
+        macs, again = _recurrent_macs(shapes, tuple(y.shape), needs)
+        there = _RECURRENT[kind] * math.prod(y.shape)
+        forward = Work(macs, 2 * macs + there, read, written)
+        back = back._replace(macs=again, flops=2 * (again + there)) if wanted else back
+        return Op(name, forward, back, True, shapes, tuple(y.shape), size)
     if kind == "batch_norm":  # in evaluation, the running mean and variance of each channel, too
         read += 2 * given[0].shape[1] * size
     if kind == "embedding":  # the rows that are looked up, not the whole table
@@ -136,6 +143,13 @@ def count(
     forward = Work(0, there * elements, read, written)
     back = back._replace(flops=again * elements * len(wanted))
     return Op(name, forward, back, kind in _ARITHMETIC, shapes, tuple(y.shape), size)
+
+
+def _recurrent_macs(shapes: Sequence[Shape | None], y: Shape, needs: Sequence[bool]) -> tuple[int, int]:
+    """Return the products of a recurrent layer and of its gradients; the state's own gradient is always needed."""
+    rows = math.prod(y[:-1])
+    of_input, of_state = (rows * math.prod(shapes[i] or ()) for i in (3, 4))
+    return of_input + of_state, of_input * (needs[0] + needs[3]) + of_state * (1 + needs[4])
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:
