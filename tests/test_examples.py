@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,12 +68,31 @@ def test_networks(tmp_path):
     assert min(result["accuracy"].values()) > 0.8
 
 
+def test_losses(tmp_path):
+    result = run("losses", tmp_path, "--epochs", 20, pictures=["losses-softmax-svm", "losses-curves"])
+    assert result["slide"]["SVM"] == pytest.approx([2.9, 0, 12.9], abs=1e-5)
+    assert sum(result["slide"]["SVM"]) / 3 == pytest.approx(5.27, abs=0.005)
+    assert result["slide"]["softmax"][0] == pytest.approx(2.04, abs=0.005)
+    for name in ("softmax", "SVM"):
+        (training, test), (training_decayed, test_decayed) = (result["accuracy"][name, decay] for decay in (0.0, 0.1))
+        assert training > training_decayed
+        assert test < test_decayed - 0.01
+
+
 def test_batches(tmp_path):
     result = run("batches", tmp_path, "--epochs", 3, "--every", 4, pictures=["batches"])
     accuracy, last = result["accuracy"], result["last_loss"]
     assert accuracy["batches of 20"] > accuracy["full batch"] + 0.2
     assert last[0.1] < last[0.001]
     assert last[0.1] < last[4.0]
+
+
+def test_optimizers(tmp_path):
+    result = run("optimizers", tmp_path, "--epochs", 1, "--every", 2, pictures=["optimizers"])
+    assert set(result["heights"]) == {"SGD", "momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "AdamW"}
+    assert max(result["heights"].values()) < 1
+    assert result["heights"]["Nesterov"] < result["heights"]["momentum"]
+    assert min(result["accuracy"].values()) > 0.5
 
 
 def test_transfer(tmp_path):
@@ -123,6 +143,25 @@ def test_phases(tmp_path):
     assert result["same"]
     assert result["accuracy"]["in a fresh process"] == result["accuracy"]["where it was trained"] > 0.85
     assert result["accuracy"]["without eval()"] < result["accuracy"]["in a fresh process"]
+
+
+def test_autoencoder(tmp_path):
+    result = run("autoencoder", tmp_path, "--epochs", 16, pictures=["autoencoder-codes", "autoencoder-images"])
+    errors = result["errors"]
+    assert errors["autoencoder, 2 numbers"] < errors["k-means, 10 centres"] < errors["PCA, 2 numbers"]
+    assert result["agree"]["autoencoder"] > result["agree"]["PCA"]
+
+
+def test_cartpole(tmp_path):
+    pytest.importorskip("gymnasium")
+    result = run("cartpole", tmp_path, "--updates", 15, "--tests", 10, pictures=["cartpole"])
+    assert result["mean"] > 2 * result["first"]
+
+
+def test_cartpole_without_gymnasium(monkeypatch):
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    with pytest.raises(SystemExit, match=r'pip install "pydl-cpu\[rl,plot\]"'):
+        runpy.run_path(str(ROOT / "examples" / "cartpole.py"))
 
 
 def test_the_page_names_scripts_and_pictures_that_are_there():
