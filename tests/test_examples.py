@@ -55,6 +55,23 @@ def test_linear_classifier(tmp_path):
         assert np.mean(stripes) < accuracy - 0.1
 
 
+def test_linear_classifier_of_cifar_files(tmp_path):
+    make = runpy.run_path(str(ROOT / "examples" / "linear_classifier.py"))["make_images"]
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    (folder / "batches.meta.txt").write_text("".join(f"class{number}\n" for number in range(10)))
+    for number, name in enumerate([*(f"data_batch_{part}.bin" for part in range(1, 6)), "test_batch.bin"]):
+        images, labels = make(4, seed=number)
+        pixels = (images.numpy().reshape(40, -1) * 255).astype(np.uint8)
+        order = np.random.default_rng(number).permutation(40)
+        records = np.concatenate([labels.numpy()[:, None].astype(np.uint8), pixels], axis=1)[order]
+        (folder / name).write_bytes(records.tobytes())
+    options = ("--data", tmp_path, "--images", 20, "--epochs", 5)
+    result = run("linear_classifier", tmp_path, *options, pictures=["linear-scores", "linear-templates"])
+    assert list(result["by_class"]["SVM"]) == [f"class{number}" for number in range(10)]
+    assert min(result["accuracy"].values()) > 0.4
+
+
 def test_limits(tmp_path):
     accuracy = run("limits", tmp_path, "--steps", 300, pictures=["limits"])["accuracy"]
     assert len(accuracy) == 6
@@ -162,6 +179,14 @@ def test_cartpole_without_gymnasium(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium", None)
     with pytest.raises(SystemExit, match=r'pip install "pydl-cpu\[rl,plot\]"'):
         runpy.run_path(str(ROOT / "examples" / "cartpole.py"))
+
+
+def test_the_page_shows_what_its_snippets_print(capsys):
+    snippets = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    assert snippets
+    for snippet in snippets:
+        exec(snippet, {})
+        assert capsys.readouterr().out.strip() == snippet.strip().rpartition("# ")[2]
 
 
 def test_the_page_names_scripts_and_pictures_that_are_there():
