@@ -213,8 +213,8 @@ void KERNEL(response_norm_backward)(int64_t rows, int64_t C, int64_t size, doubl
 
 /* ---- embedding.c: table (rows, D), index (n) numbers of rows ---- */
 
-/* y[i, :] = table[index[i], :]. Returns the first i whose index is no row, else -1 (else y is not
- * written). */
+/* y[i, :] = table[index[i], :]. Returns the first i whose index is no row (then nothing is
+ * written), else -1. */
 int64_t KERNEL(embedding_forward)(int64_t n, int64_t rows, int64_t D, const real *table,
                                   const int64_t *index, real *y);
 /* dtable[r, :] = sum of dy[i, :] over the i with index[i] == r, in ascending order, divided by
@@ -232,9 +232,10 @@ void KERNEL(embedding_backward)(int64_t n, int64_t rows, int64_t D, int64_t padd
 void KERNEL(resize_forward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
                             const int64_t *row, const int64_t *column, const real *row_share,
                             const real *column_share, const real *x, real *y);
+int64_t KERNEL(resize_backward_workspace)(int64_t Q, int64_t C);
 void KERNEL(resize_backward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
                              const int64_t *row, const int64_t *column, const real *row_share,
-                             const real *column_share, const real *dy, real *dx);
+                             const real *column_share, const real *dy, real *dx, void *workspace);
 
 /* ---- optim.c, optim_adaptive.c: one pass over parameter, gradient and state ---- */
 
