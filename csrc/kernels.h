@@ -7,7 +7,7 @@
  * neither read nor written, pointers marked "or NULL" may be left out, a size of 0 is allowed
  * wherever it makes sense, and the bits of a result do not depend on the number of threads. A
  * kernel with a `workspace` argument has a function that gives the bytes it needs for the geometry
- * and the present number of threads (0: pass NULL); its contents on entry are anything. */
+ * on any number of threads (0: pass NULL); its contents on entry are anything. */
 
 /* ---- unary.c, elementwise.c, dropout.c: y may be x (or a, or b, where nothing is broadcast) ----
  */
@@ -60,6 +60,31 @@ void KERNEL(argreduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, cons
 int64_t KERNEL(gemm_workspace)(const struct pydl_gemm *g);
 void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const real *bias,
                   real *c, void *workspace);
+
+/* ---- recurrent.c: see struct pydl_recurrent ---- */
+
+/* gates: on entry the part of the inputs, W x + b of every step; on exit the gates' values. From
+ * h0, c0 (N, H; NULL: zeros; c of LSTM alone) each step takes
+ *   RNN   h = act(gate + w h)
+ *   LSTM  i, f, g, o = sigmoid, sigmoid, tanh, sigmoid (gates + w h); c = f c + i g; h = o tanh c
+ *   GRU   q = w h + bias; r, z = sigmoid(gates + q); n = tanh(gate + r q_n); h = n + z (h - n)
+ * with w (gates, H) and bias (gates; of GRU alone). y: h after each step; h_n, c_n (N, H): after
+ * the last. What the way back needs, all NULL or none: h_before, c_before (c of LSTM alone): the
+ * state before each step; inner: tanh c of LSTM, q_n of GRU. */
+int64_t KERNEL(recurrent_forward_workspace)(const struct pydl_recurrent *g);
+void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *w,
+                               const real *bias, const real *h0, const real *c0, real *gates,
+                               real *y, real *h_n, real *c_n, real *h_before, real *c_before,
+                               real *inner, void *workspace);
+/* From dy (or NULL), dh_n, dc_n (or NULL): dgates, the gradient to what entered `gates`; dhidden
+ * (of GRU alone): the gradient to q; dh0, dc0 (N, H). The weights' gradients are products of these.
+ */
+int64_t KERNEL(recurrent_backward_workspace)(const struct pydl_recurrent *g);
+void KERNEL(recurrent_backward)(const struct pydl_recurrent *g, const int64_t *begin, const real *w,
+                                const real *gates, const real *h_before, const real *c_before,
+                                const real *inner, const real *dy, const real *dh_n,
+                                const real *dc_n, real *dgates, real *dhidden, real *dh0, real *dc0,
+                                void *workspace);
 
 /* ---- conv_forward.c, conv_input.c, conv_weight.c: see struct pydl_conv2d ---- */
 

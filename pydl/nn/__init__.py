@@ -61,6 +61,16 @@ from pydl.nn.pooling import (
     MaxPool1d as MaxPool1d,
     MaxPool2d as MaxPool2d,
 )
+from pydl.nn.recurrent import (
+    GRU as GRU,
+    LSTM as LSTM,
+    RNN as RNN,
+    GRUCell as GRUCell,
+    LSTMCell as LSTMCell,
+    RNNBase as RNNBase,
+    RNNCell as RNNCell,
+    RNNCellBase as RNNCellBase,
+)
 from pydl.nn.resize import (
     ConstantPad2d as ConstantPad2d,
     ReflectionPad2d as ReflectionPad2d,

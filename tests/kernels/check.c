@@ -140,6 +140,7 @@ real *result(int64_t n)
 
 void *workspace(int64_t bytes)
 {
+    pydl_set_threads(1 + this_round % ROUNDS);
     return bytes ? result_bytes((bytes + 7) / 8 * 8) : NULL;
 }
 
@@ -217,6 +218,7 @@ int main(void)
     check_rows();
     check_layers();
     check_optim();
+    check_recurrent();
     printf(VARIANT ": %d kernels, %lld cases, ", KERNELS, (long long)cases);
     if (failures)
         printf("%lld WRONG\n", (long long)failures);
