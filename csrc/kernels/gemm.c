@@ -26,6 +26,7 @@ enum {
     PART_SIZE = 1 << 16, /* reals of C in the largest product whose K is cut into parts */
     MOST_PARTS = 16,
     OWN_ROWS = 8 * MR,      /* from here on a block packs B for itself: it need not wait then */
+    MANY_PANELS = 16,       /* that read the same rows of A */
     STREAM_ROWS = 3 * MR,   /* A that few rows come to */
     STREAM_BYTES = 1 << 20, /* a B that does not stay in an L2 */
     READ_BYTE = 2, /* the work of reading a byte, most often from a cache: see parallel.h */
@@ -174,21 +175,25 @@ static void sum_chunk(const void *task, int64_t row, struct worker worker)
     }
 }
 
-/* Steps that put the rows of a tile on few sets of a cache: multiples of a page or nearly so. */
-static int collides(int64_t ld)
+/* Steps that put the rows of a tile on few sets of a cache: multiples of so many bytes or nearly
+ * so.
+ */
+static int collides(int64_t ld, int64_t bytes)
 {
-    const int64_t rest = ld * (int64_t)sizeof(real) % PAGE;
-    return rest < 64 || rest > PAGE - 64;
+    const int64_t rest = ld * (int64_t)sizeof(real) % bytes;
+    return rest < 64 || rest > bytes - 64;
 }
 
-/* Unpacked, A comes through many short streams: fine while it lies in a near cache and its rows on
- * different sets. */
-static int pays_to_pack_a(const struct pydl_gemm *g)
+/* Unpacked, A comes through many short streams: fine for few panels, and for few rows, while it
+ * lies in a near cache and its rows on different sets. */
+static int pays_to_pack_a(const struct pydl_gemm *g, int64_t rows)
 {
     const int64_t panels = ceil_div(g->N, PANEL);
-    if (!g->trans_a)
-        return panels > 2 && collides(g->lda);
-    return panels > (collides(g->lda) ? 1 : 4) && g->lda * (int64_t)sizeof(real) > 512;
+    if (g->trans_a)
+        return panels > (collides(g->lda, PAGE) ? 1 : 4) && g->lda * (int64_t)sizeof(real) > 512;
+    if (rows <= STREAM_ROWS)
+        return panels > 2 && collides(g->lda, PAGE);
+    return panels > (collides(g->lda, PAGE / 2) ? 2 : MANY_PANELS);
 }
 
 /* A weight gradient of few rows and columns over a large batch: cut along K, in parts of two groups
@@ -266,8 +271,8 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
     t->parts = part_count(g);
     t->path = choose_path(g, t->parts);
     const int tiles = t->path == PATH_BLOCKS || t->path == PATH_PARTS;
-    t->pack_a = tiles && pays_to_pack_a(g);
-    t->pack_b = g->trans_b || (t->rows > 24 * MR && g->ldb * (int64_t)sizeof(real) > PAGE / 2);
+    t->pack_a = tiles && pays_to_pack_a(g, t->rows);
+    t->pack_b = g->trans_b || (t->rows > 24 * MR && g->ldb * (int64_t)sizeof(real) >= PAGE / 2);
     t->stream_b = tiles && !t->pack_a && !t->pack_b && t->rows <= STREAM_ROWS &&
                   g->N * g->K * (int64_t)sizeof(real) > STREAM_BYTES;
     t->row_blocks = t->path == PATH_BLOCKS ? ceil_div(t->rows, MR * BLOCK_TILES) : 1;
