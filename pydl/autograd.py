@@ -243,19 +243,18 @@ class Node:
     ) -> None:
         self.name, self.backward, self.results, self.fresh = name, backward, results, fresh
         self.order = next(_counter)
-        self.edges: list[Any] = []
+        edges: list[Any] = []
+        self.edges = edges
         self.constants: tuple[Constant, ...] = ()
         for x in inputs:  # a loop costs half of a comprehension here, and every op of a model passes by
             if x is None:
-                self.edges.append(None)
-            elif not x.requires_grad:
-                constant = len(self.edges), weakref.ref(x), x._layout or layout_of(x)
-                self.constants = (*self.constants, constant)
-                self.edges.append(None)
-            elif x._node is None:
-                self.edges.append(x)
+                edges.append(None)
+            elif x.requires_grad:
+                node = x._node
+                edges.append(x if node is None else node if node.results == 1 else (node, x._index))
             else:
-                self.edges.append(x._node if x._node.results == 1 else (x._node, x._index))
+                self.constants = (*self.constants, (len(edges), weakref.ref(x), x._layout or layout_of(x)))
+                edges.append(None)
         self.saved: Sequence[tuple[list[int], int]] = ()
         self.hooks: dict[int, Any] | None = None
         self.value: Any = None

@@ -167,6 +167,29 @@ def test_a_leaf_alone_and_ops_with_several_results_have_pictures():
     assert found["leaf", "max"][1] == "[0, 1] [1, 0]"
 
 
+@pytest.mark.parametrize(
+    ("array", "lines"),
+    [
+        (np.float32(0.19661), ["0.20"]),
+        (np.array([1.0, -2.0]), ["[1, -2]"]),
+        (np.array([0.0123, -0.5, np.nan]), ["[0.01, -0.50, nan]"]),
+        (np.array([-1e-9, 0.05]), ["[0.000, 0.050]"]),
+        (np.array([1e-7, 2e-9]), ["[1.0e-07, 2.0e-09]"]),
+        (np.array([[1.0, 20.0], [-3.0, 4.0]]), ["[.1, 20]", "[-3, .4]"]),
+        (np.arange(9.0), ["[0, 1, 2, 3,", ".4, 5, 6, 7,", ".8]"]),
+        (np.zeros((0, 3)), ["0 × 3"]),
+    ],
+)
+def test_numbers_are_short_and_aligned(array, lines):
+    assert [line.replace("\u2007", ".") for line in formulas.values(np.asarray(array))] == lines
+
+
+def test_empty_tensors_have_pictures():
+    x = leaf(np.zeros((0, 3), np.float32))
+    assert wires(plot.graph((x * 2).sum()))["leaf", "× a"] == ("0 × 3", "0 × 3")
+    plot.graph((x * 2).sum()).svg()
+
+
 def test_walk_and_trace_agree(rng):
     a, b = (pydl.tensor(rng.standard_normal((2, 3)), requires_grad=True) for _ in range(2))
     h = (a @ b.T).tanh()

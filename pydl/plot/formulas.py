@@ -61,6 +61,7 @@ _UNKNOWN = {
     ("pow", 0): ("xⁿ", "n xⁿ⁻¹"),
     ("pow", 1): ("cˣ", "cˣ ln c"),
 }
+_ACROSS = 4  # elements of a vector in one line
 _FIGURE_SPACE = "\u2007"  # as wide as a digit
 _RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -75,7 +76,7 @@ def number(value: float) -> str:
     """
     if not math.isfinite(value):
         return str(value)
-    if abs(value - round(value)) <= 1e-6 * max(1.0, abs(value)) and abs(value) < 1e6:
+    if abs(value - round(value)) <= 1e-6 * abs(value) < 1:
         return str(round(value))
     if 0.095 <= abs(value) < 1000:
         return f"{value:.2f}"
@@ -83,7 +84,9 @@ def number(value: float) -> str:
 
 
 def values(array: Array) -> list[str]:
-    """Return a handful of elements as lines: a row of a matrix on each, all with the same number of decimals.
+    """Return a handful of elements as lines: a row of a matrix or four numbers of a vector on each.
+
+    All have the same number of decimals.
 
     Example:
         >>> values(np.array([[0.5, -2.0], [0.25, 0.004]]))
@@ -91,7 +94,9 @@ def values(array: Array) -> list[str]:
     """
     if array.ndim == 0:
         return [number(float(array))]
-    rows = array.reshape(-1, array.shape[-1]) if array.shape[-1] else array.reshape(1, 0)
+    if not array.size:
+        return [shape(array.shape)]
+    rows = array.reshape(-1, array.shape[-1])
     elements = [float(element) for element in array.ravel()]
     largest = max([abs(element) for element in elements if math.isfinite(element)], default=0.0)
     if all(not math.isfinite(element) or number(element).lstrip("-").isdigit() for element in elements):
@@ -102,8 +107,14 @@ def values(array: Array) -> list[str]:
         style = ".1e"
     words = [[format(float(element), style) for element in row] for row in rows]
     words = [[word if float(word) else word.lstrip("-") for word in row] for row in words]
-    width = max([len(word) for row in words for word in row], default=0) if len(words) > 1 else 0
-    return [f"[{', '.join(word.rjust(width, _FIGURE_SPACE) for word in row)}]" for row in words]
+    if len(words) == 1 and len(words[0]) <= _ACROSS:
+        return [f"[{', '.join(words[0])}]"]
+    width = max(len(word) for row in words for word in row)
+    lines = [[word.rjust(width, _FIGURE_SPACE) for word in row] for row in words]
+    if len(lines) > 1:
+        return [f"[{', '.join(line)}]" for line in lines]
+    parts = [", ".join(lines[0][i : i + _ACROSS]) for i in range(0, len(lines[0]), _ACROSS)]
+    return [f"[{parts[0]},", *[f"{_FIGURE_SPACE}{part}," for part in parts[1:-1]], f"{_FIGURE_SPACE}{parts[-1]}]"]
 
 
 def shape(lengths: Sequence[int]) -> str:
