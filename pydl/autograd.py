@@ -221,7 +221,7 @@ class Node:
 
     For the picture of the graph (:func:`pydl.plot.graph`), `value` is the result's memory while it is a handful of
     elements (an array, or layout and address; a list of arrays where there are several results), and `constants` are
-    the inputs that need no gradient. Neither keeps a Tensor alive.
+    the inputs that need no gradient. Neither keeps a Tensor alive, and neither is set where there is none.
     """
 
     __slots__ = (
@@ -237,6 +237,8 @@ class Node:
         "saved",
         "value",
     )
+    constants: tuple[Constant, ...]
+    value: Any
 
     def __init__(
         self, name: str, inputs: Sequence[Tensor | None], backward: Backward, results: int = 1, fresh: bool = False
@@ -245,7 +247,6 @@ class Node:
         self.order = next(_counter)
         edges: list[Any] = []
         self.edges = edges
-        self.constants: tuple[Constant, ...] = ()
         for x in inputs:  # a loop costs half of a comprehension here, and every op of a model passes by
             if x is None:
                 edges.append(None)
@@ -253,11 +254,11 @@ class Node:
                 node = x._node
                 edges.append(x if node is None else node if node.results == 1 else (node, x._index))
             else:
-                self.constants = (*self.constants, (len(edges), weakref.ref(x), x._layout or layout_of(x)))
+                constant = len(edges), weakref.ref(x), x._layout or layout_of(x)
+                self.constants = (*getattr(self, "constants", ()), constant)
                 edges.append(None)
         self.saved: Sequence[tuple[list[int], int]] = ()
         self.hooks: dict[int, Any] | None = None
-        self.value: Any = None
 
     def __repr__(self) -> str:
         return f"<{self.name} #{self.order}>"
@@ -390,7 +391,9 @@ def attach(
     if saved:
         node.saved = cells = []
         for x in saved:
-            cell = x._version or version(x)
+            cell = x._version
+            if cell is None:  # version(x), without a call
+                cell = x._version = [0]
             cells.append((cell, cell[0]))
 
 

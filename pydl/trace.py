@@ -91,7 +91,7 @@ def _below(y: Tensor) -> list[Node]:
 
 def value_of(node: Node, index: int = 0) -> Array | None:
     """Return a result's values as its op left them, None where they were too many to keep."""
-    value = node.value
+    value = getattr(node, "value", None)
     if type(value) is tuple:
         layout, start = value
         return native.array_at(start, layout)
@@ -102,5 +102,5 @@ def value_of(node: Node, index: int = 0) -> Array | None:
 def keep_value(x: Tensor) -> None:
     """Let the node of `x`, whose memory is about to change, keep a copy of what it holds."""
     node = (x if x._base is None else x._base)._node
-    if node is not None and node.value is not None and type(node.value) is not list:
+    if node is not None and hasattr(node, "value") and type(node.value) is not list:
         node.value = np.array(value_of(node))

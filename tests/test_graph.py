@@ -245,7 +245,7 @@ def test_nodes_keep_a_handful_of_values_and_no_tensor():
 
 @pytest.mark.parametrize("function", [lambda x: x.exp(), lambda x: x + x, lambda x: x * 2, lambda x: x.reshape(2, 5)])
 def test_larger_results_are_not_kept(function):
-    assert function(leaf([1.0] * 10)).grad_fn.value is None
+    assert not hasattr(function(leaf([1.0] * 10)).grad_fn, "value")
     assert value_of(function(leaf([1.0] * 10)).grad_fn) is None
 
 

@@ -140,9 +140,7 @@ class _Reader:
         last = self.add_wire(y if y._node is None else (y._node, y._index), result, start)
         self.items.append(result)
         turn = last.backward = len(self.steps)
-        self.steps.append(
-            f"The way back begins with the gradient of {result.text} with respect to itself: {_short(last.gradient)}."
-        )
+        self.steps.append(f"The way back begins at {result.text} with the gradient {_short(last.gradient)}.")
         for node in reversed(self.nodes):
             if node in self.passed:
                 self.add_step_back(node)
@@ -154,7 +152,8 @@ class _Reader:
     def add_op(self, node: Node) -> None:
         item = Item("op", formulas.symbol(node.name), forward=len(self.steps))
         sent: Sequence[Tensor | None] = self.passed[node].sent if node in self.passed else [None] * len(node.edges)
-        constants = {position: (reference(), form.shape) for position, reference, form in node.constants}
+        given = getattr(node, "constants", ())
+        constants = {position: (reference(), form.shape) for position, reference, form in given}
         wires: list[Wire | None] = [None] * len(node.edges)
         folded = len(wires) < 2
         for position, (edge, g) in enumerate(zip(node.edges, sent, strict=True)):
@@ -214,9 +213,11 @@ class _Reader:
     def operand(self, node: Node, position: int) -> str:
         """Return what an input is called in a formula."""
         edge, wire = node.edges[position], self.arriving[node][position]
-        known = self.known.get(edge if isinstance(edge, tuple) else (edge, 0)) if wire and edge is not None else None
-        if known is None and wire is not None and wire.source.kind in ("leaf", "constant"):
-            known = wire.source.text if wire.source.text not in ("leaf", "data") else None
+        known = None
+        if wire is not None and wire.source.kind == "op":
+            known = self.known.get(edge if isinstance(edge, tuple) else (edge, 0))
+        elif wire is not None and wire.source.text not in ("leaf", "data"):
+            known = wire.source.text
         return formulas.lettered(known) if known else "abcdefgh"[position % 8]
 
     def describe(self, node: Node, item: Item, folded: bool) -> None:
@@ -230,7 +231,7 @@ class _Reader:
             if written is not None:
                 item.text, slope = written
                 slopes = [slope] * len(node.edges)
-        if not slopes:
+        if not slopes or not places:
             item.notes = formulas.sent(node.name, operands)
             return
         local = self.local(node)
