@@ -32,8 +32,15 @@ ISAS = {  # machine: {instruction set: its flags}
     },
     "aarch64": {"neon": []},
 }
-# What few machines or programs run is built with -O2, a third smaller: the wheel has to stay under 2 MB.
-SMALL = ["baseline_f32", "baseline_f64", "avx2_f64", "avx512_f64", "neon_f64"]
+# What few machines or programs run is built smaller than with -O3, by a third or by half: the wheel has to stay under
+# 2 MB.
+LEVELS = {
+    "baseline_f32": "-O2",
+    "baseline_f64": "-Os",
+    "avx2_f64": "-Os",
+    "avx512_f64": "-Os",
+    "neon_f64": "-Os",
+}
 CFLAGS = ["-std=gnu11", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 CFLAGS += ["-fno-asynchronous-unwind-tables"]  # a tenth of the wheel, for nobody
 CFLAGS += ["-ffunction-sections", "-fdata-sections"]  # what a variant never calls stays out
@@ -150,15 +157,15 @@ class BuildNative(build_ext):
                 *isas[isa],
                 f"-DPYDL_ISA={isa}",
                 f"-DPYDL_TYPE={kind}",
-                "-O2" if f"{isa}_{kind}" in SMALL else "-O3",
+                LEVELS.get(f"{isa}_{kind}", "-O3"),
             ]
             if clang and isa == "avx512":
                 special.append("-mprefer-vector-width=512")
             for source in sorted(CSRC.glob("kernels/*.c")):
                 jobs.append((source, build / f"{isa}_{kind}" / f"{source.stem}.o", flags + special))
         stamp = build / "flags.txt"  # other flags than last time: everything anew
-        same = stamp.exists() and stamp.read_text() == repr((self.cc, flags, isas, SMALL))
-        stamp.write_text(repr((self.cc, flags, isas, SMALL)))
+        same = stamp.exists() and stamp.read_text() == repr((self.cc, flags, isas, LEVELS))
+        stamp.write_text(repr((self.cc, flags, isas, LEVELS)))
 
         def compile_one(job: tuple[Path, Path, list[str]]) -> None:
             source, target, arguments = job

@@ -7,7 +7,7 @@
  * neither read nor written, pointers marked "or NULL" may be left out, a size of 0 is allowed
  * wherever it makes sense, and the bits of a result do not depend on the number of threads. A
  * kernel with a `workspace` argument has a function that gives the bytes it needs for the geometry
- * and the present number of threads (0: pass NULL); its contents on entry are anything. */
+ * on any number of threads (0: pass NULL); its contents on entry are anything. */
 
 /* ---- unary.c, elementwise.c, dropout.c: y may be x (or a, or b, where nothing is broadcast) ----
  */
@@ -60,6 +60,32 @@ void KERNEL(argreduce)(int64_t op, int64_t outer, int64_t n, int64_t inner, cons
 int64_t KERNEL(gemm_workspace)(const struct pydl_gemm *g);
 void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const real *bias,
                   real *c, void *workspace);
+
+/* ---- recurrent.c: see struct pydl_recurrent ---- */
+
+/* gates: on entry, if D = 0, the inputs' part of every step, x w_ih + b; on exit the gates' values.
+ * With x (rows, D) and w_ih (gates, D) each step adds that itself (D = 0: NULL). From h0, c0 (N, H;
+ * NULL: zeros; c of LSTM alone) each step takes
+ *   RNN   h = act(gate + w h)
+ *   LSTM  i, f, g, o = sigmoid, sigmoid, tanh, sigmoid (gates + w h); c = f c + i g; h = o tanh c
+ *   GRU   q = w h + bias; r, z = sigmoid(gates + q); n = tanh(gate + r q_n); h = n + z (h - n)
+ * with w (gates, H); bias (gates; of GRU, or if D > 0 that of the inputs) or NULL. y: h after each
+ * step; h_n, c_n (N, H): after the last. What the way back needs, or NULL: before (rows, H + D): h
+ * before each step and its x; c_before; inner: tanh c of LSTM, q_n of GRU. */
+int64_t KERNEL(recurrent_forward_workspace)(const struct pydl_recurrent *g);
+void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *x,
+                               const real *w_ih, const real *w, const real *bias, const real *h0,
+                               const real *c0, real *gates, real *y, real *h_n, real *c_n,
+                               real *before, real *c_before, real *inner, void *workspace);
+/* From dy (or NULL), dh_n, dc_n (or NULL): dgates, the gradient to the sums that entered the gates;
+ * dhidden (of GRU alone): the gradient to q; dh0, dc0 (N, H). h_before is read for GRU alone. The
+ * weights' gradients are products of these. */
+int64_t KERNEL(recurrent_backward_workspace)(const struct pydl_recurrent *g);
+void KERNEL(recurrent_backward)(const struct pydl_recurrent *g, const int64_t *begin, const real *w,
+                                const real *gates, const real *h_before, const real *c_before,
+                                const real *inner, const real *dy, const real *dh_n,
+                                const real *dc_n, real *dgates, real *dhidden, real *dh0, real *dc0,
+                                void *workspace);
 
 /* ---- conv_forward.c, conv_input.c, conv_weight.c: see struct pydl_conv2d ---- */
 
@@ -149,7 +175,70 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
                                  const real *dy, const real *y, real *dx, real *dgamma, real *dbeta,
                                  void *workspace);
 
-/* ---- optim.c: one pass over parameter, gradient and state ---- */
+/* ---- layer_norm.c: x (rows, D), statistics over each row, D >= 1 ---- */
+
+/* mean and rstd = 1 / sqrt(var + eps) of each row (var biased, taken around the mean), y = (x -
+ * mean) rstd gamma + beta; gamma, beta (D) or NULL for 1 and 0. */
+void KERNEL(layer_norm_forward)(int64_t rows, int64_t D, double eps, const real *x,
+                                const real *gamma, const real *beta, real *y, real *mean,
+                                real *rstd);
+/* dgamma = sum over the rows of dy xhat, dbeta = sum of dy, and dx (or NULL) */
+int64_t KERNEL(layer_norm_backward_workspace)(int64_t rows, int64_t D);
+void KERNEL(layer_norm_backward)(int64_t rows, int64_t D, const real *x, const real *gamma,
+                                 const real *mean, const real *rstd, const real *dy, real *dx,
+                                 real *dgamma, real *dbeta, void *workspace);
+
+/* ---- group_norm.c: x (N, P, C), images of P pixels; P, C >= 1, groups divides C ---- */
+
+/* mean and rstd (N, groups) as above, over all pixels and the C / groups channels of a group; y =
+ * (x - mean) rstd gamma + beta; gamma, beta (C) or NULL for 1 and 0. */
+int64_t KERNEL(group_norm_workspace)(int64_t N, int64_t P, int64_t C);
+void KERNEL(group_norm_forward)(int64_t N, int64_t P, int64_t C, int64_t groups, double eps,
+                                const real *x, const real *gamma, const real *beta, real *y,
+                                real *mean, real *rstd, void *workspace);
+void KERNEL(group_norm_backward)(int64_t N, int64_t P, int64_t C, int64_t groups, const real *x,
+                                 const real *gamma, const real *mean, const real *rstd,
+                                 const real *dy, real *dx, real *dgamma, real *dbeta,
+                                 void *workspace);
+
+/* ---- response_norm.c: x (rows, C), size >= 1 ---- */
+
+/* y[r, c] = x[r, c] s ** -beta with s = k + alpha / size * (sum of x[r, j]^2 over c - size / 2 <= j
+ * <= c + (size - 1) / 2 as far as there is such a channel) */
+int64_t KERNEL(response_norm_workspace)(int64_t C, int64_t size);
+void KERNEL(response_norm_forward)(int64_t rows, int64_t C, int64_t size, double alpha, double beta,
+                                   double k, const real *x, real *y, void *workspace);
+void KERNEL(response_norm_backward)(int64_t rows, int64_t C, int64_t size, double alpha,
+                                    double beta, double k, const real *x, const real *dy, real *dx,
+                                    void *workspace);
+
+/* ---- embedding.c: table (rows, D), index (n) numbers of rows ---- */
+
+/* y[i, :] = table[index[i], :]. Returns the first i whose index is no row (then nothing is
+ * written), else -1. */
+int64_t KERNEL(embedding_forward)(int64_t n, int64_t rows, int64_t D, const real *table,
+                                  const int64_t *index, real *y);
+/* dtable[r, :] = sum of dy[i, :] over the i with index[i] == r, in ascending order, divided by
+ * their count when `by_frequency`; 0 for row `padding` (-1: none) and where there is no such i. */
+int64_t KERNEL(embedding_backward_workspace)(int64_t n, int64_t rows);
+void KERNEL(embedding_backward)(int64_t n, int64_t rows, int64_t D, int64_t padding,
+                                int64_t by_frequency, const real *dy, const int64_t *index,
+                                real *dtable, void *workspace);
+
+/* ---- resize.c: x (N, H, W, C), y (N, P, Q, C); all but N >= 1 ---- */
+
+/* y[n, p, q, :] = x[n, row[p], column[q], :] if the shares are NULL; else row row[p] counts for 1 -
+ * row_share[p] and the next one (or the last, where there is none) for row_share[p], columns
+ * likewise. row (P) and column (Q) ascend and lie in the image, the shares in 0 .. 1. */
+void KERNEL(resize_forward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
+                            const int64_t *row, const int64_t *column, const real *row_share,
+                            const real *column_share, const real *x, real *y);
+int64_t KERNEL(resize_backward_workspace)(int64_t Q, int64_t C);
+void KERNEL(resize_backward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
+                             const int64_t *row, const int64_t *column, const real *row_share,
+                             const real *column_share, const real *dy, real *dx, void *workspace);
+
+/* ---- optim.c, optim_adaptive.c: one pass over parameter, gradient and state ---- */
 
 /* For each of `count` parameters, n[i] elements at p[i]: g = (maximize ? -g : g) + weight_decay p;
  * momentum != 0: buf = first ? g : momentum buf + (1 - dampening) g, g = nesterov ? g + momentum
@@ -157,6 +246,30 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
 void KERNEL(sgd)(int64_t count, double lr, double momentum, double dampening, double weight_decay,
                  int64_t nesterov, int64_t maximize, int64_t first, const int64_t *n,
                  real *const *p, const real *const *g, real *const *buf);
+/* The same with other rules; g = (maximize ? -g : g) + weight_decay p, `step` counts from 1. adam:
+ * m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2; `largest` (or NULL) = max(largest, v),
+ * which then stands for v; p -= lr / (1 - beta1^step) m / (sqrt(v / (1 - beta2^step)) + eps).
+ * decoupled: p *= 1 - lr weight_decay comes first, and g has no part of p. */
+void KERNEL(adam)(int64_t count, double lr, double beta1, double beta2, double eps,
+                  double weight_decay, int64_t decoupled, int64_t maximize, int64_t step,
+                  const int64_t *n, real *const *p, const real *const *g, real *const *m,
+                  real *const *v, real *const *largest);
+/* sum += g^2; p -= lr / (1 + (step - 1) lr_decay) g / (sqrt(sum) + eps) */
+void KERNEL(adagrad)(int64_t count, double lr, double lr_decay, double eps, double weight_decay,
+                     int64_t maximize, int64_t step, const int64_t *n, real *const *p,
+                     const real *const *g, real *const *sum);
+/* square = alpha square + (1 - alpha) g^2; d = g / (sqrt(square) + eps), or, unless `mean` is NULL,
+ * mean += (1 - alpha) (g - mean) and square - mean^2 (at least 0) under the root; unless buf is
+ * NULL, buf = momentum buf + d stands for d; p -= lr d */
+void KERNEL(rmsprop)(int64_t count, double lr, double alpha, double eps, double weight_decay,
+                     double momentum, int64_t maximize, const int64_t *n, real *const *p,
+                     const real *const *g, real *const *square, real *const *mean,
+                     real *const *buf);
+/* square = rho square + (1 - rho) g^2; d = sqrt(delta + eps) / sqrt(square + eps) g; delta = rho
+ * delta + (1 - rho) d^2; p -= lr d */
+void KERNEL(adadelta)(int64_t count, double lr, double rho, double eps, double weight_decay,
+                      int64_t maximize, const int64_t *n, real *const *p, const real *const *g,
+                      real *const *square, real *const *delta);
 
 /* ---- peak.c: the yardstick of every share ---- */
 

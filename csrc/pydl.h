@@ -59,6 +59,19 @@ struct pydl_pool2d {
     int64_t count_include_pad, divisor;
 };
 
+/* T steps of a recurrent layer with H hidden units over N sequences, the last step first when
+ * `reverse`. A sequence array holds the rows of step 0, then those of step 1, ...: step t has rows
+ * begin[t] <= row < begin[t + 1], one for each sequence that is so long, the longest first, so that
+ * their number never grows. Gates have 1 (RNN), 4 (LSTM: input, forget, cell, output) or 3 (GRU:
+ * reset, update, new) times H columns. D > 0: each step multiplies its inputs of D features too,
+ * but GRU's. Sequences first <= n < last are computed. */
+enum pydl_cell { PYDL_RNN_TANH, PYDL_RNN_RELU, PYDL_LSTM, PYDL_GRU };
+
+struct pydl_recurrent {
+    int64_t cell, T, N, H, D, reverse;
+    int64_t first, last;
+};
+
 enum pydl_unary {
     PYDL_NEG,
     PYDL_ABS,
@@ -88,7 +101,11 @@ enum pydl_unary {
     PYDL_EXPM1,
     PYDL_ERF,
     PYDL_GELU,
-    PYDL_SILU
+    PYDL_SILU,
+    PYDL_LOG_SIGMOID,
+    PYDL_MISH,
+    PYDL_HARD_SIGMOID,
+    PYDL_HARD_SWISH
 };
 
 enum pydl_binary { PYDL_ADD, PYDL_SUB, PYDL_MUL, PYDL_DIV, PYDL_POW, PYDL_MAXIMUM, PYDL_MINIMUM };

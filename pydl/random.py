@@ -5,6 +5,8 @@ from __future__ import annotations
 import operator
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -158,6 +160,25 @@ def default_generator() -> Generator:
     if _per_thread.generator is None:
         _per_thread.generator = Generator(_entropy())
     return _per_thread.generator
+
+
+@contextmanager
+def drawing_from(generator: Generator) -> Iterator[None]:
+    """Make a generator the calling thread's default one within a ``with`` block.
+
+    Args:
+        generator: Draws what the default generator would.
+
+    Example:
+        >>> with drawing_from(Generator(3)):
+        ...     default_generator().initial_seed()
+        3
+    """
+    before, _per_thread.generator = _per_thread.generator, generator
+    try:
+        yield
+    finally:
+        _per_thread.generator = before
 
 
 def manual_seed(seed: int) -> Generator:

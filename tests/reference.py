@@ -234,3 +234,30 @@ def sgd(p, grads, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=Fa
             g = g + momentum * buf if nesterov else buf
         p = p - lr * g
     return p
+
+
+# ---- recurrent layers ----
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def recurrent(cell, x, h, c, w, v, b=0.0, d=0.0, reverse=False):
+    """The state after each step of x (T, N, D), and after the last one, for LSTM its c too."""
+    steps = []
+    for step in x[::-1] if reverse else x:
+        i, q = step @ w.T + b, h @ v.T + d
+        gates = np.split(i + q, {"lstm": 4, "gru": 3}.get(cell, 1), axis=1)
+        if cell == "lstm":
+            c = sigmoid(gates[1]) * c + sigmoid(gates[0]) * np.tanh(gates[2])
+            h = sigmoid(gates[3]) * np.tanh(c)
+        elif cell == "gru":
+            r, z = sigmoid(gates[0]), sigmoid(gates[1])
+            n = np.tanh(np.split(i, 3, axis=1)[2] + r * np.split(q, 3, axis=1)[2])
+            h = (1 - z) * n + z * h
+        else:
+            h = np.tanh(gates[0]) if cell == "rnn_tanh" else np.maximum(gates[0], 0)
+        steps.append(h)
+    y = np.stack(steps[::-1] if reverse else steps) if steps else np.zeros((0, *h.shape))
+    return (y, h, c) if cell == "lstm" else (y, h)

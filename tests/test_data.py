@@ -62,6 +62,19 @@ def test_tensor_dataset_samples_and_gather():
     assert data[1:3][1].numpy().tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 4), (1, 3, 4), (5,), ()])
+def test_samples_are_stacked_in_their_memory_order(shape):
+    samples = [np.random.default_rng(k).random(shape) for k in range(3)]
+    assert np.array_equal(default_collate(samples).numpy(), np.stack(samples))
+    if len(shape) == 3:
+        turned = [sample.transpose(2, 0, 1) for sample in samples]
+        batch = default_collate(turned).numpy()
+        assert np.array_equal(batch, np.stack(turned))
+        assert batch.transpose(0, 2, 3, 1).flags.c_contiguous
+    if shape:
+        assert np.array_equal(default_collate([s[::2] for s in samples]).numpy(), np.stack([s[::2] for s in samples]))
+
+
 @pytest.mark.parametrize("size", [3, 40])  # below and above what the memory pool takes
 def test_gather_keeps_the_memory_order(size):
     nhwc = np.random.default_rng(0).random((9, size, size, 3), dtype=np.float32)

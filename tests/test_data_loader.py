@@ -158,6 +158,50 @@ def no_threads_soon() -> bool:
     return not loader_threads()
 
 
+class Drawing(Samples):
+    """A data set that draws random numbers as it makes samples."""
+
+    transform = None
+
+    def __getitem__(self, index):
+        return pydl_random.default_generator().numpy.random(2), index
+
+
+def test_what_a_data_set_draws_follows_the_seed():
+    def epoch(seed, **options):
+        loader = DataLoader(Drawing(10), 3, generator=Generator(seed), **options)
+        batches = list(loader)
+        order = np.argsort(np.concatenate([y.numpy() for _, y in batches]))
+        return np.concatenate([x.numpy() for x, _ in batches])[order]
+
+    wanted = epoch(1, shuffle=True, prefetch=0)
+    assert np.array_equal(epoch(1, shuffle=True), wanted)
+    assert not np.array_equal(epoch(2, shuffle=True), wanted)
+    assert np.unique(wanted).size == 20
+    Drawing.transform = len  # it says that it changes its samples: no shuffling is needed
+    try:
+        assert np.array_equal(epoch(1, prefetch=0), epoch(1, prefetch=5))
+    finally:
+        Drawing.transform = None
+
+
+def test_making_batches_leaves_the_default_generator_alone():
+    pydl_random.manual_seed(3)
+    expected = pydl_random.default_generator().numpy.random(3)
+    pydl_random.manual_seed(3)
+    before = pydl_random.default_generator()
+    list(DataLoader(Drawing(10), 3, shuffle=True, generator=Generator(1), prefetch=0))
+    assert pydl_random.default_generator() is before
+    assert np.array_equal(before.numpy.random(3), expected)
+
+    def fault(index):
+        raise KeyError(index)
+
+    with pytest.raises(KeyError):
+        list(DataLoader(Samples(3, fault), shuffle=True, generator=Generator(1), prefetch=0))
+    assert pydl_random.default_generator() is before
+
+
 @pytest.mark.parametrize("prefetch", [0, 2])
 def test_exceptions_arrive_with_their_traceback(prefetch):
     def fault(index):

@@ -270,10 +270,10 @@ static void plan_tiles(struct conv_plan *p)
     p->units = p->panels * c->groups;
 }
 
-static void plan_blocks(struct conv_plan *p)
+static void plan_blocks(struct conv_plan *p, int64_t threads)
 {
     const struct conv_shape *c = p->c;
-    int64_t threads = pydl_get_threads(), pixels = c->out_size[0] * c->out_size[1];
+    int64_t pixels = c->out_size[0] * c->out_size[1];
     int64_t image = max_i64(c->in_size[0] * p->columns * c->in_channels * (int64_t)sizeof(real), 1);
     int64_t weights =
         c->kernel[0] * c->kernel[1] * p->in_group * c->out_channels * (int64_t)sizeof(real);
@@ -302,22 +302,29 @@ static void plan_blocks(struct conv_plan *p)
     p->copy_size = p->padded ? p->block_images * copied_image(p, p->in_rows) : 0;
 }
 
-static struct conv_plan plan(const struct conv_shape *c)
+/* All weights packed. */
+static int64_t packed_weights(const struct conv_plan *p)
+{
+    return ceil_div(p->place_size * (p->narrow ? p->c->out_channels : p->vectors * p->c->groups),
+                    VL) *
+           VL;
+}
+
+static struct conv_plan plan(const struct conv_shape *c, int64_t threads)
 {
     struct conv_plan p = {
         .c = c, .in_group = c->in_channels / c->groups, .out_group = c->out_channels / c->groups};
     p.narrow = KERNEL(conv_narrow)(c);
     plan_columns(&p);
     plan_tiles(&p);
-    plan_blocks(&p);
+    plan_blocks(&p, threads);
     p.as_they_lie =
         !c->backward && !p.narrow && c->groups == 1 && c->out_channels == p.panel_vectors * VL;
     p.place_size = KERNEL(conv_place_size)(&p);
     p.lazy = p.blocks == 1 && !p.narrow && !p.as_they_lie &&
              p.place_size * p.units > WEIGHTS_L2 / (int64_t)sizeof(real);
     if (!p.as_they_lie && !p.lazy)
-        p.packed_size =
-            ceil_div(p.place_size * (p.narrow ? c->out_channels : p.vectors * c->groups), VL) * VL;
+        p.packed_size = packed_weights(&p);
     p.own_size = p.copy_size + (p.lazy ? p.place_size * p.panel_vectors : 0);
     return p;
 }
@@ -344,15 +351,15 @@ static struct conv_shape flat(const struct conv_shape *c)
 int64_t KERNEL(conv_direct_workspace)(const struct conv_shape *c)
 {
     struct conv_shape f = flat(c);
-    struct conv_plan p = plan(&f);
-    return (p.packed_size + p.own_size) * (int64_t)sizeof(real);
+    struct conv_plan p = plan(&f, 1); /* blocks are largest on one thread; more may not be lazy */
+    return (p.own_size + (p.as_they_lie ? 0 : packed_weights(&p))) * (int64_t)sizeof(real);
 }
 
 void KERNEL(conv_direct)(const struct conv_shape *c, const real *in, const real *w,
                          const real *bias, real *out, void *workspace)
 {
     struct conv_shape f = flat(c);
-    struct conv_plan p = plan(&f);
+    struct conv_plan p = plan(&f, pydl_get_threads());
     p.in = in;
     p.w = w;
     p.bias = bias;

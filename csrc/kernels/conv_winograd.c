@@ -285,7 +285,7 @@ static double work_of(const struct winograd *p)
     return 2.0 * (double)(SQUARE * p->c->in_channels * p->c->out_channels) * (double)p->tiles;
 }
 
-static struct winograd plan(const struct conv_shape *c)
+static struct winograd plan(const struct conv_shape *c, int64_t threads)
 {
     struct winograd p = {
         .c = c,
@@ -311,7 +311,7 @@ static struct winograd plan(const struct conv_shape *c)
     }
     p.blocks = ceil_div(p.tiles, tiles);
     if (p.resident && work_of(&p) >= PYDL_WORK_SERIAL) {
-        const int64_t threads = pydl_get_threads(), even = ceil_div(p.blocks, threads) * threads;
+        const int64_t even = ceil_div(p.blocks, threads) * threads;
         p.blocks = max_i64(p.blocks, min_i64(even, p.tiles / LEAST_TILES));
     }
     tiles = ceil_div(p.tiles, max_i64(p.blocks, 1));
@@ -327,14 +327,14 @@ static struct winograd plan(const struct conv_shape *c)
 
 int64_t KERNEL(conv_winograd_workspace)(const struct conv_shape *c)
 {
-    const struct winograd p = plan(c);
+    const struct winograd p = plan(c, 1); /* blocks are largest on one thread */
     return ((p.resident ? 0 : p.block_size) + p.own_size + c->in_channels) * (int64_t)sizeof(real);
 }
 
 void KERNEL(conv_winograd)(const struct conv_shape *c, const real *in, const real *w,
                            const real *bias, real *out, void *workspace)
 {
-    struct winograd p = plan(c);
+    struct winograd p = plan(c, pydl_get_threads());
     p.w = w;
     p.bias = bias;
     p.out = out;

@@ -12,6 +12,7 @@
 
 #include "gemm_block.h"
 #include "gemm_dot.h"
+#include "gemm_stream.h"
 #include "gemm_vector.h"
 
 enum {
@@ -43,8 +44,11 @@ struct gemm_task {
     int pack_a, pack_b, stream_b;
     /* rows first <= m < last of each matrix and its columns are cut into blocks, or K into parts */
     int64_t rows, row_blocks, column_blocks, parts;
-    int64_t group;                   /* of k, the one in `shared` */
-    int64_t own_reals, shared_reals; /* own: what each worker has */
+    int64_t group; /* of k, the one in `shared` */
+    /* own: what each worker has. Both follow from the shape alone: the number of threads may change
+     * between the call that asks for the workspace and the one that uses it */
+    int64_t own_reals, shared_reals;
+    int uses_shared;
 };
 
 static void run_dot(const struct gemm_task *t, const struct gemm_block *q, real *b_turned)
@@ -277,6 +281,7 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
                   g->N * g->K * (int64_t)sizeof(real) > STREAM_BYTES;
     t->row_blocks = t->path == PATH_BLOCKS ? ceil_div(t->rows, MR * BLOCK_TILES) : 1;
     t->column_blocks = t->path == PATH_VECTOR ? ceil_div(g->N, VECTOR_COLUMNS) : 1;
+    const int64_t least_blocks = t->row_blocks; /* on one thread */
     if (threads > 1 && t->path == PATH_VECTOR)
         t->column_blocks = max_i64(t->column_blocks, min_i64(2 * threads, ceil_div(g->N, 4 * VL)));
     else if (threads > 1 && t->path != PATH_PARTS)
@@ -284,16 +289,18 @@ static double plan(const struct pydl_gemm *given, struct gemm_task *t)
 
     t->own_reals = t->shared_reals = 0;
     if (t->pack_a)
-        t->own_reals = (ceil_div(ceil_div(t->rows, t->row_blocks), MR) + 1) * GEMM_A_STEP * GROUP;
+        t->own_reals = (ceil_div(ceil_div(t->rows, least_blocks), MR) + 1) * GEMM_A_STEP * GROUP;
     if (t->stream_b)
         t->own_reals = t->rows * STREAM_COLUMNS;
     if (t->path == PATH_DOT && !g->trans_b)
         t->own_reals = ceil_div(g->K, VL) * VL * g->N + VL * VL;
     if (t->path == PATH_PARTS)
         t->shared_reals = t->parts * t->rows * g->N;
-    else if (t->path == PATH_BLOCKS && t->pack_b && g->batch == 1 && t->row_blocks > 1 &&
-             t->rows < OWN_ROWS * t->row_blocks)
+    else if (t->path == PATH_BLOCKS && t->pack_b && g->batch == 1 &&
+             (least_blocks > 1 || work >= PYDL_WORK_SERIAL))
         t->shared_reals = ceil_div(g->N, PANEL) * PANEL * GROUP;
+    t->uses_shared =
+        t->path == PATH_PARTS || (t->row_blocks > 1 && t->rows < OWN_ROWS * t->row_blocks);
     return work;
 }
 
@@ -316,7 +323,7 @@ void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const
     const int64_t blocks = t.row_blocks * t.column_blocks, groups = group_count(g->K);
     real *own = (real *)workspace + t.shared_reals;
     const int64_t own_bytes = t.own_reals * (int64_t)sizeof(real);
-    if (t.shared_reals > 0)
+    if (t.shared_reals > 0 && t.uses_shared)
         t.shared = workspace;
     if (!t.shared) {
         parallel_for_own(g->batch * blocks, work * (double)g->batch, run_chunk, &t, own, own_bytes);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -56,30 +57,56 @@ def shift(images: Images, max_pixels: int, generator: Generator | None = None) -
     border = min(reach, max(images.shape[2:], default=0))
     moves = (generator or default_generator()).numpy.integers(-reach, reach, size=(2, len(images)), endpoint=True)
     starts = border - np.clip(moves, -border, border)
-    return _windows(images, starts, border)
+    return windows(images, images.shape[2:], starts, (border, border))
 
 
-def _windows(images: Array, starts: Array, border: int) -> Array:
-    """Cut one window out of each zero-bordered image, in the images' own memory order."""
+def windows(
+    images: Array,
+    size: Sequence[int],
+    starts: Sequence[Array] | Array,
+    border: Sequence[int],
+    *,
+    fill: float = 0,
+    mode: str = "constant",
+) -> Array:
+    """Cut one window out of each image after a border was put around it, in the images' own memory order.
+
+    Args:
+        images: Of shape (N, C, H, W).
+        size: (height, width) of the windows.
+        starts: The first row of each image's window and its first column, counted from the border's corner.
+        border: The height of the border above and below, and its width left and right.
+        fill: What the border holds by mode "constant".
+        mode: As ``np.pad`` takes it.
+
+    Returns:
+        An array of shape (N, C, height, width).
+    """
     order = samples_first(images)
     dense = images.transpose(order)
     rows, columns = order.index(2), order.index(3)
-    wide = list(dense.shape)
-    middle = [slice(None)] * 4
-    for axis in (rows, columns):
-        middle[axis] = slice(border, border + wide[axis])
-        wide[axis] += 2 * border
-    padded = np.zeros(wide, images.dtype)
-    padded[tuple(middle)] = dense
-    places = 2 * border + 1
-    shape, strides = dense.shape, padded.strides
-    # Every window of the size of an image, as a view: (N, moves down, moves right, image).
-    windows = np.lib.stride_tricks.as_strided(
+    if mode == "constant":
+        wide = list(dense.shape)
+        middle = [slice(None)] * 4
+        for axis, edge in ((rows, border[0]), (columns, border[1])):
+            middle[axis] = slice(edge, edge + wide[axis])
+            wide[axis] += 2 * edge
+        padded = np.full(wide, fill, images.dtype) if fill else np.zeros(wide, images.dtype)
+        padded[tuple(middle)] = dense
+    else:
+        edges = [(0, 0)] * 4
+        edges[rows], edges[columns] = (border[0], border[0]), (border[1], border[1])
+        padded = np.pad(dense, edges, mode=mode)  # type: ignore[call-overload]
+    shape, strides = list(dense.shape), padded.strides
+    shape[rows], shape[columns] = size
+    places = padded.shape[rows] - size[0] + 1, padded.shape[columns] - size[1] + 1
+    # Every window of that size, as a view: (N, rows down, columns right, window).
+    views = np.lib.stride_tricks.as_strided(
         padded,
-        (shape[0], places, places, *shape[1:]),
+        (shape[0], *places, *shape[1:]),
         (strides[0], strides[rows], strides[columns], *strides[1:]),
         writeable=False,
     )
-    chosen = windows[np.arange(shape[0]), starts[0], starts[1]]
-    moved: Array = chosen.transpose(np.argsort(order))
-    return moved
+    chosen = views[np.arange(shape[0]), starts[0], starts[1]]
+    cut: Array = chosen.transpose(np.argsort(order))
+    return cut

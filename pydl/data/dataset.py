@@ -208,7 +208,7 @@ def default_collate(samples: Sequence[Any]) -> Any:
         shapes = {a.shape for a in arrays}
         if len(shapes) > 1:
             raise ValueError(f"default_collate: samples of different shapes {sorted(shapes)}")
-        return Tensor(np.stack(arrays))
+        return Tensor(_stacked(arrays))
     if isinstance(first, (bool, int, float, np.generic)):
         return Tensor(np.array(samples))
     if isinstance(first, (str, bytes)):
@@ -261,6 +261,21 @@ def gathers(dataset: object) -> bool:
     return False
 
 
+def transforms_samples(dataset: object) -> bool:
+    """Say whether a data set changes its samples by functions of the user's, which may draw random numbers.
+
+    Args:
+        dataset: The data set; a ``Subset`` is as the whole set.
+
+    Returns:
+        True if its ``transform``, ``target_transform`` or ``transforms`` is not None.
+    """
+    while isinstance(dataset, Subset):
+        dataset = dataset.dataset
+    names = ("transform", "target_transform", "transforms")
+    return any(getattr(dataset, name, None) is not None for name in names)
+
+
 def take_samples(array: Array, indices: Array) -> Array:
     """Copy samples out of an array, keeping its memory order.
 
@@ -310,6 +325,14 @@ def samples_first(array: Array) -> tuple[int, ...]:
     """
     order = native.order(array)
     return order if order is not None and order[0] == 0 else tuple(range(array.ndim))
+
+
+def _stacked(arrays: list[Array]) -> Array:
+    """Stack arrays of one shape, in the memory order of the first."""
+    axes = native.order(arrays[0]) or tuple(range(arrays[0].ndim))
+    batch = np.stack([array.transpose(axes) for array in arrays])
+    back: Array = batch.transpose(0, *(axis + 1 for axis in native.inverse(axes)))
+    return back
 
 
 def _fractions_to_sizes(fractions: Sequence[int | float], total: int) -> list[int]:

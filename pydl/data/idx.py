@@ -19,7 +19,7 @@ _MAX_INFLATION = 1032  # deflate cannot make more bytes than this out of one
 _PIECE = 1 << 20
 
 
-def read_idx(path: str | os.PathLike[str]) -> Array:
+def read_idx(path: str | os.PathLike[str], *, mapped: bool = False) -> Array:
     """Read an IDX file, gzipped or not.
 
     The file is two zero bytes, a type code, the number of dimensions, the dimensions as big-endian
@@ -27,6 +27,9 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
 
     Args:
         path: The file; whether it is gzipped is seen from its first bytes, not its name.
+        mapped: Map the elements into memory instead of reading them, if they are bytes and the file is not gzipped:
+            what is looked at is read then, and what is changed does not reach the file. The file must not become
+            shorter meanwhile: the system ends a process that looks beyond its end.
 
     Returns:
         The array, in the machine's byte order.
@@ -41,7 +44,7 @@ def read_idx(path: str | os.PathLike[str]) -> Array:
         zipped = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         if not zipped:
-            return _read(raw, name, size, exact=True)
+            return _read(raw, name, size, exact=True, mapped=mapped)
         import gzip
 
         with gzip.GzipFile(fileobj=raw) as unzipped:
@@ -100,27 +103,53 @@ def mnist(folder: str | os.PathLike[str], train: bool = True, *, classes: int = 
         FileNotFoundError: A file is missing; the message says which, and what was looked for.
         ValueError: A file is damaged, or images and labels do not fit each other.
     """
+    pixels, labels = read_mnist(os.fspath(folder), train, classes)
+    return Tensor(to_images(pixels)), Tensor(labels)
+
+
+def read_mnist(
+    folder: str, train: bool, classes: int, *, where: str = "mnist", mapped: bool = False
+) -> tuple[Array, Array]:
+    """Read the images and labels of a data set that comes as MNIST does, and check that they fit.
+
+    Args:
+        folder: As ``mnist`` takes it.
+        train: As ``mnist`` takes it.
+        classes: As ``mnist`` takes it.
+        where: What reads, for messages.
+        mapped: Map the images into memory if they are not gzipped.
+
+    Returns:
+        The pixels, uint8 of shape (N, H, W), and the labels, int64 of shape (N,).
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is damaged, or images and labels do not fit each other.
+    """
     part = "train" if train else "t10k"
-    image_path = _find(os.fspath(folder), f"{part}-images", "idx3-ubyte")
-    label_path = _find(os.fspath(folder), f"{part}-labels", "idx1-ubyte")
-    pixels, labels = read_idx(image_path), read_idx(label_path)
+    image_path = _find(folder, f"{part}-images", "idx3-ubyte", where)
+    label_path = _find(folder, f"{part}-labels", "idx1-ubyte", where)
+    pixels, labels = read_idx(image_path, mapped=mapped), read_idx(label_path)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or 0 in pixels.shape:
         raise ValueError(
-            f"mnist: {image_path}: expects uint8 images of shape (N, H, W), got {pixels.dtype} of shape {pixels.shape}"
+            f"{where}: {image_path}: expects uint8 images of shape (N, H, W), got {pixels.dtype} of shape "
+            f"{pixels.shape}"
         )
     if labels.dtype != np.uint8 or labels.ndim != 1:
         raise ValueError(
-            f"mnist: {label_path}: expects uint8 labels of shape (N,), got {labels.dtype} of shape {labels.shape}"
+            f"{where}: {label_path}: expects uint8 labels of shape (N,), got {labels.dtype} of shape {labels.shape}"
         )
     if len(pixels) != len(labels):
-        raise ValueError(f"mnist: {image_path} holds {len(pixels)} images, but {label_path} holds {len(labels)} labels")
+        raise ValueError(
+            f"{where}: {image_path} holds {len(pixels)} images, but {label_path} holds {len(labels)} labels"
+        )
     if labels.max() >= classes:
         at = int(np.argmax(labels >= classes))
         raise ValueError(
-            f"mnist: {label_path}: label {labels[at]} of sample {at} (byte {8 + at}) is not in "
-            f"0..{classes - 1}; pass classes= if there are more"
+            f"{where}: {label_path}: label {labels[at]} of sample {at} (byte {8 + at}) is not in 0..{classes - 1}"
+            f"{'; pass classes= if there are more' if where == 'mnist' else ''}"
         )
-    return Tensor(to_images(pixels)), Tensor(labels.astype(np.int64))
+    return pixels, labels.astype(np.int64)
 
 
 def to_images(pixels: Array) -> Array:
@@ -137,17 +166,17 @@ def to_images(pixels: Array) -> Array:
     return images
 
 
-def _find(folder: str, stem: str, suffix: str) -> str:
+def _find(folder: str, stem: str, suffix: str, where: str) -> str:
     names = [f"{stem}{dot}{suffix}{gz}" for dot in "-." for gz in ("", ".gz")]
     for name in names:
         path = os.path.join(folder, name)
         if os.path.isfile(path):
             return path
     what = f"none of {', '.join(names)}" if os.path.isdir(folder) else "the folder is not there"
-    raise FileNotFoundError(f"mnist: no {stem} in {folder}: {what}")
+    raise FileNotFoundError(f"{where}: no {stem} in {folder}: {what}")
 
 
-def _read(stream: BinaryIO | io.BufferedIOBase, name: str, limit: int, exact: bool) -> Array:
+def _read(stream: BinaryIO | io.BufferedIOBase, name: str, limit: int, exact: bool, mapped: bool = False) -> Array:
     """Read header and elements; `limit` is how many bytes the stream has (at most, or exactly)."""
     magic = _take(stream, name, 0, 4)
     if magic[:2] != b"\0\0":
@@ -169,6 +198,8 @@ def _read(stream: BinaryIO | io.BufferedIOBase, name: str, limit: int, exact: bo
             f"read_idx: {name}: byte {start}: {end - start} bytes of elements are due for sizes "
             f"{shape}, the file {'has' if exact else 'can hold at most'} {limit - start}"
         )
+    if mapped and end == limit > start and dtype.itemsize == 1:
+        return np.asarray(np.memmap(name, dtype, "c", start, shape))
     array = np.empty(shape, dtype)
     flat = array.reshape(-1).view(np.uint8)
     for at in range(0, len(flat), _PIECE):

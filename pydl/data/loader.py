@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from pydl.autograd import Tensor
-from pydl.data.dataset import Indexable, batch_of
+from pydl.data.dataset import Indexable, batch_of, gathers, transforms_samples
 from pydl.data.prefetch import Prefetched
 from pydl.native import Array
-from pydl.random import Generator, default_generator
+from pydl.random import Generator, default_generator, drawing_from
 
 Transform = Callable[[Array, Generator], Array]
 
@@ -20,10 +20,11 @@ Transform = Callable[[Array, Generator], Array]
 class DataLoader:
     """Batches of a data set, in a new order each epoch if shuffled, made ahead by one thread.
 
-    Each epoch that shuffles or transforms draws one number from the generator; order and transforms
-    follow from that number alone, so they are the same with and without the thread, and do not move
-    when something else draws in between. There are no worker processes: the arguments about them
-    are accepted for PyTorch's scripts and do nothing.
+    Each epoch that shuffles or transforms (here or in the data set) draws one number from the
+    generator; order and transforms follow from that number alone, so they are the same with and
+    without the thread, and do not move when something else draws in between: while a batch of such
+    an epoch is made, the default generator is one that belongs to that batch. There are no worker
+    processes: the arguments about them are accepted for PyTorch's scripts and do nothing.
 
     Args:
         dataset: Has ``len`` and ``[index]``; one with ``gather`` gives whole batches at once.
@@ -118,7 +119,8 @@ class DataLoader:
     def __iter__(self) -> Iterator[Any]:
         place, self._resume = self._resume or _Place(None, 0), None
         self._place = place
-        if place.seed is None and (self.shuffle or self.transform is not None):
+        draws = self.shuffle or self.transform is not None or transforms_samples(self.dataset)
+        if place.seed is None and draws:
             source = (self.generator or default_generator()).numpy
             place.seed = int(source.integers(2**63))
         epoch = _Epoch(self, place.seed)
@@ -209,9 +211,17 @@ class _Epoch:
             else:
                 self.order = np.arange(len(loader.dataset))
             self.count = loader._batches(len(self.order))
-        self.seeds = draws.integers(2**63, size=self.count) if self.transform and draws else None
+        # Samples that are copied and nothing else draw nothing.
+        draws_more = self.transform or self.collate_fn or not gathers(self.dataset) or transforms_samples(self.dataset)
+        self.seeds = draws.integers(2**63, size=self.count) if draws_more and draws else None
 
     def make(self, number: int) -> Any:
+        if self.seeds is None:
+            return self._made(number)
+        with drawing_from(Generator(int(self.seeds[number]))):
+            return self._made(number)
+
+    def _made(self, number: int) -> Any:
         if self.lists is not None:
             indices = np.asarray(self.lists[number], dtype=np.int64)
         else:
@@ -221,13 +231,13 @@ class _Epoch:
                 batch = self.collate_fn([self.dataset[index] for index in indices.tolist()])
             else:
                 batch = batch_of(self.dataset, indices)
-            return batch if self.seeds is None else self._transformed(batch, self.seeds[number])
+            return batch if self.transform is None else self._transformed(batch)
         except StopIteration as error:
             raise RuntimeError(
                 "DataLoader: the data set raised StopIteration, which would end the loop unseen"
             ) from error
 
-    def _transformed(self, batch: Any, seed: int) -> Any:
+    def _transformed(self, batch: Any) -> Any:
         assert self.transform is not None
         alone = isinstance(batch, Tensor)
         parts = [batch] if alone else batch
@@ -235,7 +245,7 @@ class _Epoch:
             raise TypeError(
                 f"DataLoader: transform needs batches that are a tensor or begin with one, got {type(batch).__name__}"
             )
-        x = Tensor(self.transform(parts[0].numpy(), Generator(int(seed))))
+        x = Tensor(self.transform(parts[0].numpy(), default_generator()))
         return x if alone else (x, *parts[1:])
 
 

@@ -43,8 +43,7 @@ def plan_product(a: Layout, b: Layout, relu: bool = False) -> Product:
     cuts = native.pieces(M, 2.0 * N * K * batch)
     pieces = tuple([native.geometry("gemm", *fixed, first, last) for first, last in cuts])
     gemm, workspace = a.kernels.gemm, a.kernels.gemm_workspace
-    with native.threads(1024):
-        short = len(pieces) == 1 and a_form is a and b_form is b and not workspace(pieces[0])
+    short = len(pieces) == 1 and a_form is a and b_form is b and not workspace(pieces[0])
     return Product(gemm, workspace, pieces, a_form, b_form, dense_layout(a.dtype, (*lead, M, N)), short)
 
 

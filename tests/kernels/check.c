@@ -140,6 +140,7 @@ real *result(int64_t n)
 
 void *workspace(int64_t bytes)
 {
+    pydl_set_threads(1 + this_round % ROUNDS);
     return bytes ? result_bytes((bytes + 7) / 8 * 8) : NULL;
 }
 
@@ -215,6 +216,9 @@ int main(void)
     check_images();
     check_arrays();
     check_rows();
+    check_recurrent();
+    check_layers();
+    check_optim();
     printf(VARIANT ": %d kernels, %lld cases, ", KERNELS, (long long)cases);
     if (failures)
         printf("%lld WRONG\n", (long long)failures);

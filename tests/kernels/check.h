@@ -37,7 +37,9 @@ real *values(int64_t n, int64_t range, int64_t exact);
 double *zeros(int64_t n);
 int64_t chance(int64_t n);
 
-/* Made once a round: an input, an output, a workspace (NULL for no bytes). */
+/* Made once a round: an input, an output, a workspace (NULL for no bytes; the kernel then runs with
+ * another number of threads than the function that gave the bytes, as a program with several
+ * threads may make it). */
 real *given(const real *x, int64_t n);
 void *given_bytes(const void *x, int64_t bytes);
 real *result(int64_t n);
@@ -54,5 +56,8 @@ void expect_number(const char *name, int64_t got, int64_t want);
 void check_images(void); /* check_images.c: gemm, convolution, pooling */
 void check_arrays(void); /* check_arrays.c: kernels of one element or stride at a time */
 void check_rows(void);   /* check_rows.c: reductions, losses, normalisation */
+void check_recurrent(void);
+void check_layers(void); /* check_layers.c: layer, group and response norm, embedding, resizing */
+void check_optim(void);  /* check_optim.c: optimisers other than SGD */
 
 #endif
