@@ -58,7 +58,7 @@ lib.pydl_set_threads(machine.default_threads())
 
 # ---- kernels ----
 
-_SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+_SUFFIX: dict[np.dtype[Any], str] = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 NULL, _from_buffer = ffi.NULL, ffi.from_buffer
 
 
