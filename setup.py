@@ -32,15 +32,10 @@ ISAS = {  # machine: {instruction set: its flags}
     },
     "aarch64": {"neon": []},
 }
-# What few machines or programs run is built smaller than with -O3, by a third or by half: the wheel has to stay under
-# 2 MB.
-LEVELS = {
-    "baseline_f32": "-O2",
-    "baseline_f64": "-Os",
-    "avx2_f64": "-Os",
-    "avx512_f64": "-Os",
-    "neon_f64": "-Os",
-}
+# The wheel has to stay under 2 MB. What few machines or programs run is built for size, the rest with -O3 but for files
+# whose loops are written out, which it would make up to three times as large and no faster.
+SIZED = ["baseline_f32", "baseline_f64", "avx2_f64", "avx512_f64", "neon_f64"]
+WRITTEN_OUT = ["elementwise", "optim", "optim_adaptive", "reduce", "unary"]
 CFLAGS = ["-std=gnu11", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 CFLAGS += ["-fno-asynchronous-unwind-tables"]  # a tenth of the wheel, for nobody
 CFLAGS += ["-ffunction-sections", "-fdata-sections"]  # what a variant never calls stays out
@@ -109,6 +104,7 @@ class BuildNative(build_ext):
             "-fopenmp",
             "-fvisibility=hidden",
             "-Wno-unused-function",
+            "-fno-asynchronous-unwind-tables",
             *extra_flags("PYDL_CFLAGS"),
         ]
         ext.extra_link_args = [*LDFLAGS, *extra_flags("PYDL_LDFLAGS")]
@@ -153,19 +149,15 @@ class BuildNative(build_ext):
         for source in sorted(CSRC.glob("*.c")):
             jobs.append((source, build / f"{source.stem}.o", [*flags, "-O2"]))
         for isa, kind in variants(isas):
-            special = [
-                *isas[isa],
-                f"-DPYDL_ISA={isa}",
-                f"-DPYDL_TYPE={kind}",
-                LEVELS.get(f"{isa}_{kind}", "-O3"),
-            ]
+            special = [*isas[isa], f"-DPYDL_ISA={isa}", f"-DPYDL_TYPE={kind}"]
             if clang and isa == "avx512":
                 special.append("-mprefer-vector-width=512")
             for source in sorted(CSRC.glob("kernels/*.c")):
-                jobs.append((source, build / f"{isa}_{kind}" / f"{source.stem}.o", flags + special))
+                level = "-Os" if f"{isa}_{kind}" in SIZED else "-O2" if source.stem in WRITTEN_OUT else "-O3"
+                jobs.append((source, build / f"{isa}_{kind}" / f"{source.stem}.o", [*flags, *special, level]))
         stamp = build / "flags.txt"  # other flags than last time: everything anew
-        same = stamp.exists() and stamp.read_text() == repr((self.cc, flags, isas, LEVELS))
-        stamp.write_text(repr((self.cc, flags, isas, LEVELS)))
+        same = stamp.exists() and stamp.read_text() == repr((self.cc, flags, isas, SIZED, WRITTEN_OUT))
+        stamp.write_text(repr((self.cc, flags, isas, SIZED, WRITTEN_OUT)))
 
         def compile_one(job: tuple[Path, Path, list[str]]) -> None:
             source, target, arguments = job

@@ -29,6 +29,7 @@ from pydl.grad_mode import (
 )
 from pydl.hooks import Handle as Handle, weak_setter
 from pydl.native import Array, Layout
+from pydl.watch import tell, watchers
 
 if TYPE_CHECKING:
     from pydl.ops.methods import Methods
@@ -213,6 +214,9 @@ class Size(tuple[int, ...]):
         return f"pydl.Size({list(self)})"
 
 
+_SHOWN = "constants", "value"
+
+
 class Node:
     """One op on the tape: its name, where its inputs came from, and the closure that carries gradients back.
 
@@ -224,19 +228,7 @@ class Node:
     the inputs that need no gradient. Neither keeps a Tensor alive, and neither is set where there is none.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "backward",
-        "constants",
-        "edges",
-        "fresh",
-        "hooks",
-        "name",
-        "order",
-        "results",
-        "saved",
-        "value",
-    )
+    __slots__ = ("__weakref__", "backward", "edges", "fresh", "hooks", "name", "order", "results", "saved", *_SHOWN)
     constants: tuple[Constant, ...]
     value: Any
 
@@ -395,6 +387,8 @@ def attach(
             if cell is None:  # version(x), without a call
                 cell = x._version = [0]
             cells.append((cell, cell[0]))
+    if watchers:
+        tell(name, inputs, (y,), saved)
 
 
 def record_many(
@@ -416,6 +410,7 @@ def record_many(
         for index, y in enumerate(ys):
             if y._array.dtype.kind == "f":
                 y._node, y._index, y.requires_grad = node, index, True
+        tell(name, inputs, ys, saved)
     return ys
 
 
@@ -425,8 +420,7 @@ def _remember(base: Tensor, view: Tensor) -> None:
         base._views = [weakref.ref(view)]
         return
     views.append(weakref.ref(view))
-    count = len(views)
-    if count >= 64 and count & (count - 1) == 0:
+    if len(views) >= 64 and len(views) & (len(views) - 1) == 0:
         views[:] = [reference for reference in views if reference() is not None]
 
 

@@ -24,6 +24,7 @@ LAYERS = (
         "_version",
         "_native",
         "machine",
+        "watch",
         "cuda",
         "native",
         "grad_mode",
@@ -39,7 +40,7 @@ LAYERS = (
     ("ops",),
     ("nn",),
     ("models", "data", "optim", "metrics", "numeric", "gradcheck"),
-    ("train", "plot", "io", "bench", "config"),
+    ("train", "plot", "io", "cost", "bench", "config"),
     ("demo",),
     ("cli",),
     ("__main__", "__init__"),
@@ -103,7 +104,8 @@ def test_import_brings_nothing_along_and_says_nothing():
 def test_import_does_not_bring_what_only_commands_need():
     program = (
         "import sys, pydl\n"
-        "sys.exit(repr([name for name in sys.modules if name.startswith(('pydl.cli', 'pydl.demo', 'pydl.bench'))]))"
+        "spared = 'pydl.cli', 'pydl.demo', 'pydl.bench', 'pydl.cost'\n"
+        "sys.exit(repr([name for name in sys.modules if name.startswith(spared)]))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stderr == "[]\n"

@@ -5,6 +5,7 @@ matplotlib is imported when the first picture is drawn; without it, that is an I
 """
 
 from pydl.plot.bench import roofline, shares, sweep
+from pydl.plot.cost import layers_energy, layers_roofline
 from pydl.plot.graph import Graph, graph
 from pydl.plot.images import feature_maps, images, templates
 from pydl.plot.panels import bars, decision_boundary, lines, matrix, scatter
@@ -23,6 +24,8 @@ __all__ = [
     "filters",
     "graph",
     "images",
+    "layers_energy",
+    "layers_roofline",
     "lines",
     "matrix",
     "mistakes",

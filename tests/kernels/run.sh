@@ -32,7 +32,7 @@ import ast, pathlib, shlex, sys
 root, scratch, machine, kernels = sys.argv[1:]
 tables = {}
 for node in ast.parse((pathlib.Path(root) / "setup.py").read_text()).body:
-    if isinstance(node, ast.Assign) and node.targets[0].id in ("ISAS", "TYPES", "CFLAGS", "LEVELS"):
+    if isinstance(node, ast.Assign) and node.targets[0].id in ("ISAS", "TYPES", "CFLAGS", "SIZED", "WRITTEN_OUT"):
         tables[node.targets[0].id] = ast.literal_eval(node.value)
     elif isinstance(node, ast.AugAssign) and node.target.id == "CFLAGS":
         tables["CFLAGS"] += ast.literal_eval(node.value)
@@ -51,7 +51,7 @@ for source in sorted(csrc.glob("*.c")):
 for isa, kind in variants:
     names = [*isas[isa], f"-DPYDL_ISA={isa}", f"-DPYDL_TYPE={kind}"]
     for source in sorted(csrc.glob("kernels/*.c")):
-        level = tables["LEVELS"].get(f"{isa}_{kind}", "-O3")
+        level = "-Os" if f"{isa}_{kind}" in tables["SIZED"] else "-O2" if source.stem in tables["WRITTEN_OUT"] else "-O3"
         job(f"{isa}_{kind}", source, [*flags, level, *names])
     for source in sorted(here.glob("*.c")):
         job(f"{isa}_{kind}", source, [*flags, "-O2", *names, f"-DKERNELS={kernels}"])
