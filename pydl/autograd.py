@@ -415,10 +415,7 @@ def record_many(
 
 
 def _remember(base: Tensor, view: Tensor) -> None:
-    views = base._views
-    if views is None:
-        base._views = [weakref.ref(view)]
-        return
+    views = base._views = base._views or []
     views.append(weakref.ref(view))
     if len(views) >= 64 and len(views) & (len(views) - 1) == 0:
         views[:] = [reference for reference in views if reference() is not None]
