@@ -214,6 +214,9 @@ class Size(tuple[int, ...]):
         return f"pydl.Size({list(self)})"
 
 
+_SHOWN = "constants", "value"
+
+
 class Node:
     """One op on the tape: its name, where its inputs came from, and the closure that carries gradients back.
 
@@ -225,19 +228,7 @@ class Node:
     the inputs that need no gradient. Neither keeps a Tensor alive, and neither is set where there is none.
     """
 
-    __slots__ = (
-        "__weakref__",
-        "backward",
-        "constants",
-        "edges",
-        "fresh",
-        "hooks",
-        "name",
-        "order",
-        "results",
-        "saved",
-        "value",
-    )
+    __slots__ = ("__weakref__", "backward", "edges", "fresh", "hooks", "name", "order", "results", "saved", *_SHOWN)
     constants: tuple[Constant, ...]
     value: Any
 
