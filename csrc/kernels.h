@@ -174,7 +174,69 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
                                  const real *dy, const real *y, real *dx, real *dgamma, real *dbeta,
                                  void *workspace);
 
-/* ---- optim.c: one pass over parameter, gradient and state ---- */
+/* ---- layer_norm.c: x (rows, D), statistics over each row, D >= 1 ---- */
+
+/* mean and rstd = 1 / sqrt(var + eps) of each row (var biased, taken around the mean), y = (x -
+ * mean) rstd gamma + beta; gamma, beta (D) or NULL for 1 and 0. */
+void KERNEL(layer_norm_forward)(int64_t rows, int64_t D, double eps, const real *x,
+                                const real *gamma, const real *beta, real *y, real *mean,
+                                real *rstd);
+/* dgamma = sum over the rows of dy xhat, dbeta = sum of dy, and dx (or NULL) */
+int64_t KERNEL(layer_norm_backward_workspace)(int64_t rows, int64_t D);
+void KERNEL(layer_norm_backward)(int64_t rows, int64_t D, const real *x, const real *gamma,
+                                 const real *mean, const real *rstd, const real *dy, real *dx,
+                                 real *dgamma, real *dbeta, void *workspace);
+
+/* ---- group_norm.c: x (N, P, C), images of P pixels; P, C >= 1, groups divides C ---- */
+
+/* mean and rstd (N, groups) as above, over all pixels and the C / groups channels of a group; y =
+ * (x - mean) rstd gamma + beta; gamma, beta (C) or NULL for 1 and 0. */
+int64_t KERNEL(group_norm_workspace)(int64_t N, int64_t P, int64_t C);
+void KERNEL(group_norm_forward)(int64_t N, int64_t P, int64_t C, int64_t groups, double eps,
+                                const real *x, const real *gamma, const real *beta, real *y,
+                                real *mean, real *rstd, void *workspace);
+void KERNEL(group_norm_backward)(int64_t N, int64_t P, int64_t C, int64_t groups, const real *x,
+                                 const real *gamma, const real *mean, const real *rstd,
+                                 const real *dy, real *dx, real *dgamma, real *dbeta,
+                                 void *workspace);
+
+/* ---- response_norm.c: x (rows, C), size >= 1 ---- */
+
+/* y[r, c] = x[r, c] s ** -beta with s = k + alpha / size * (sum of x[r, j]^2 over c - size / 2 <= j
+ * <= c + (size - 1) / 2 as far as there is such a channel) */
+int64_t KERNEL(response_norm_workspace)(int64_t C, int64_t size);
+void KERNEL(response_norm_forward)(int64_t rows, int64_t C, int64_t size, double alpha, double beta,
+                                   double k, const real *x, real *y, void *workspace);
+void KERNEL(response_norm_backward)(int64_t rows, int64_t C, int64_t size, double alpha,
+                                    double beta, double k, const real *x, const real *dy, real *dx,
+                                    void *workspace);
+
+/* ---- embedding.c: table (rows, D), index (n) numbers of rows ---- */
+
+/* y[i, :] = table[index[i], :]. Returns the first i whose index is no row, else -1 (else y is not
+ * written). */
+int64_t KERNEL(embedding_forward)(int64_t n, int64_t rows, int64_t D, const real *table,
+                                  const int64_t *index, real *y);
+/* dtable[r, :] = sum of dy[i, :] over the i with index[i] == r, in ascending order, divided by
+ * their count when `by_frequency`; 0 for row `padding` (-1: none) and where there is no such i. */
+int64_t KERNEL(embedding_backward_workspace)(int64_t n, int64_t rows);
+void KERNEL(embedding_backward)(int64_t n, int64_t rows, int64_t D, int64_t padding,
+                                int64_t by_frequency, const real *dy, const int64_t *index,
+                                real *dtable, void *workspace);
+
+/* ---- resize.c: x (N, H, W, C), y (N, P, Q, C); all but N >= 1 ---- */
+
+/* y[n, p, q, :] = x[n, row[p], column[q], :] if the shares are NULL; else row row[p] counts for 1 -
+ * row_share[p] and the next one (or the last, where there is none) for row_share[p], columns
+ * likewise. row (P) and column (Q) ascend and lie in the image, the shares in 0 .. 1. */
+void KERNEL(resize_forward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
+                            const int64_t *row, const int64_t *column, const real *row_share,
+                            const real *column_share, const real *x, real *y);
+void KERNEL(resize_backward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
+                             const int64_t *row, const int64_t *column, const real *row_share,
+                             const real *column_share, const real *dy, real *dx);
+
+/* ---- optim.c, optim_adaptive.c: one pass over parameter, gradient and state ---- */
 
 /* For each of `count` parameters, n[i] elements at p[i]: g = (maximize ? -g : g) + weight_decay p;
  * momentum != 0: buf = first ? g : momentum buf + (1 - dampening) g, g = nesterov ? g + momentum
@@ -182,6 +244,30 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
 void KERNEL(sgd)(int64_t count, double lr, double momentum, double dampening, double weight_decay,
                  int64_t nesterov, int64_t maximize, int64_t first, const int64_t *n,
                  real *const *p, const real *const *g, real *const *buf);
+/* The same with other rules; g = (maximize ? -g : g) + weight_decay p, `step` counts from 1. adam:
+ * m += (1 - beta1) (g - m); v = beta2 v + (1 - beta2) g^2; `largest` (or NULL) = max(largest, v),
+ * which then stands for v; p -= lr / (1 - beta1^step) m / (sqrt(v / (1 - beta2^step)) + eps).
+ * decoupled: p *= 1 - lr weight_decay comes first, and g has no part of p. */
+void KERNEL(adam)(int64_t count, double lr, double beta1, double beta2, double eps,
+                  double weight_decay, int64_t decoupled, int64_t maximize, int64_t step,
+                  const int64_t *n, real *const *p, const real *const *g, real *const *m,
+                  real *const *v, real *const *largest);
+/* sum += g^2; p -= lr / (1 + (step - 1) lr_decay) g / (sqrt(sum) + eps) */
+void KERNEL(adagrad)(int64_t count, double lr, double lr_decay, double eps, double weight_decay,
+                     int64_t maximize, int64_t step, const int64_t *n, real *const *p,
+                     const real *const *g, real *const *sum);
+/* square = alpha square + (1 - alpha) g^2; d = g / (sqrt(square) + eps), or, unless `mean` is NULL,
+ * mean += (1 - alpha) (g - mean) and square - mean^2 (at least 0) under the root; unless buf is
+ * NULL, buf = momentum buf + d stands for d; p -= lr d */
+void KERNEL(rmsprop)(int64_t count, double lr, double alpha, double eps, double weight_decay,
+                     double momentum, int64_t maximize, const int64_t *n, real *const *p,
+                     const real *const *g, real *const *square, real *const *mean,
+                     real *const *buf);
+/* square = rho square + (1 - rho) g^2; d = sqrt(delta + eps) / sqrt(square + eps) g; delta = rho
+ * delta + (1 - rho) d^2; p -= lr d */
+void KERNEL(adadelta)(int64_t count, double lr, double rho, double eps, double weight_decay,
+                      int64_t maximize, const int64_t *n, real *const *p, const real *const *g,
+                      real *const *square, real *const *delta);
 
 /* ---- peak.c: the yardstick of every share ---- */
 

@@ -5,12 +5,11 @@
 #include "kernels.h"
 #include "vec.h"
 #include "parallel.h"
+#include "norm.h"
 
 enum {
-    NORM_BLOCK_BYTES = 32 * 1024, /* gone through twice: most of L1 */
     NORM_STRIP = 16 * VL,         /* lanes of one block: few, so that it has many rows */
     NORM_LANES = 1024,            /* lanes whose parameters lie on the stack */
-    NORM_VECTORS = 4,             /* whose sums are in registers at once */
     NORM_CHUNK_BYTES = 64 * 1024, /* of x in one chunk of an elementwise pass: a part of L2 */
 };
 
@@ -58,34 +57,6 @@ struct norm {
     real (*p)[NORM_LANES]; /* the parameters of an elementwise pass */
     int training, relu;
 };
-
-/* Mean and sum of squares around it of `vectors` vectors of lanes over some rows. The mean of the
- * differences corrects both. */
-ALWAYS_INLINE void block_moments(const real *x, int64_t rows, int64_t step, real *mean,
-                                 real *squares, int vectors, int64_t lanes)
-{
-    vec center[NORM_VECTORS], sum[NORM_VECTORS], square[NORM_VECTORS];
-    vec count = vsplat((real)rows);
-    for (int v = 0; v < vectors; v++)
-        sum[v] = square[v] = vsplat(0);
-    for (int64_t r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++)
-            sum[v] += vload_n(x + r * step + v * VL, lanes);
-    for (int v = 0; v < vectors; v++) {
-        center[v] = sum[v] / count;
-        sum[v] = vsplat(0);
-    }
-    for (int64_t r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++) {
-            vec d = vload_n(x + r * step + v * VL, lanes) - center[v];
-            sum[v] += d;
-            square[v] += d * d;
-        }
-    for (int v = 0; v < vectors; v++) {
-        vstore_n(mean + v * VL, center[v] + sum[v] / count, lanes);
-        vstore_n(squares + v * VL, square[v] - sum[v] * sum[v] / count, lanes);
-    }
-}
 
 static void moments_chunk(const void *task, int64_t chunk, struct worker worker)
 {

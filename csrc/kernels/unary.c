@@ -113,6 +113,25 @@ ALWAYS_INLINE vec gelu_slope(vec x, double tanh_form)
     return vconst(0.5) * (verf(x * vconst(0.70710678118654752440)) + 1) + x * density;
 }
 
+/* min(x, 0) - log(1 + exp(-|x|)) */
+ALWAYS_INLINE vec log_sigmoid(vec x)
+{
+    return vlesser(vconst(0), x) - vlog1p(vexp(-vabs(x)));
+}
+
+/* tanh(log(1 + e)) = n / (n + 2) with e = exp(x), n = e (e + 2); from 20 on it rounds to 1 */
+ALWAYS_INLINE vec tanh_softplus(vec x)
+{
+    vec e = vexp(vlesser(vconst(20), x));
+    vec n = e * (e + 2);
+    return n / (n + 2);
+}
+
+ALWAYS_INLINE vec hard_sigmoid(vec x)
+{
+    return vclamp(x + 3, vconst(0), vconst(6)) / 6;
+}
+
 ALWAYS_INLINE vec unary_value(enum pydl_unary op, vec x, double alpha, double beta)
 {
     vec a = vconst(alpha), b = vconst(beta);
@@ -175,6 +194,14 @@ ALWAYS_INLINE vec unary_value(enum pydl_unary op, vec x, double alpha, double be
         return gelu(x, alpha);
     case PYDL_SILU:
         return x * vsigmoid(x);
+    case PYDL_LOG_SIGMOID:
+        return log_sigmoid(x);
+    case PYDL_MISH:
+        return x * tanh_softplus(x);
+    case PYDL_HARD_SIGMOID:
+        return hard_sigmoid(x);
+    case PYDL_HARD_SWISH:
+        return x * hard_sigmoid(x);
     }
     return x;
 }
@@ -234,6 +261,16 @@ ALWAYS_INLINE vec unary_gradient(enum pydl_unary op, vec dy, vec s, double alpha
         vec sigmoid = vsigmoid(s);
         return dy * (sigmoid * (1 + s * (1 - sigmoid)));
     }
+    case PYDL_LOG_SIGMOID:
+        return dy * vsigmoid(-s);
+    case PYDL_MISH: {
+        vec t = tanh_softplus(s);
+        return dy * (t + s * vsigmoid(s) * (1 - t * t));
+    }
+    case PYDL_HARD_SIGMOID:
+        return vselect((s > -3) & (s < 3), dy / 6, zero);
+    case PYDL_HARD_SWISH:
+        return vselect(s >= 3, dy, vselect(s > -3, dy * (s / 3 + vconst(0.5)), zero));
     default:
         return zero; /* SIGN, FLOOR, CEIL, ROUND, TRUNC */
     }
@@ -318,6 +355,14 @@ ALWAYS_INLINE void run_op(int backward, const struct unary_task *t, int64_t i, i
         return run(PYDL_GELU, backward, t, i, n);
     case PYDL_SILU:
         return run(PYDL_SILU, backward, t, i, n);
+    case PYDL_LOG_SIGMOID:
+        return run(PYDL_LOG_SIGMOID, backward, t, i, n);
+    case PYDL_MISH:
+        return run(PYDL_MISH, backward, t, i, n);
+    case PYDL_HARD_SIGMOID:
+        return run(PYDL_HARD_SIGMOID, backward, t, i, n);
+    case PYDL_HARD_SWISH:
+        return run(PYDL_HARD_SWISH, backward, t, i, n);
     }
 }
 

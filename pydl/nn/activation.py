@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydl import ops
+from pydl import native, ops
 from pydl.autograd import Tensor
+from pydl.nn import state
+from pydl.nn.init import constant_
 from pydl.nn.module import Module
+from pydl.nn.parameter import Parameter
 from pydl.ops import check
 
 
@@ -262,3 +265,101 @@ class LogSoftmax(Module):
     def extra_repr(self) -> str:
         """Return the dimension."""
         return f"dim={self.dim}"
+
+
+class LogSigmoid(Module):
+    """log(1 / (1 + exp(-x))); see :func:`pydl.nn.functional.logsigmoid`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return log(sigmoid(x))."""
+        return ops.logsigmoid(input)
+
+
+class Mish(Module):
+    """x tanh(log(1 + exp(x))); see :func:`pydl.nn.functional.mish`.
+
+    Args:
+        inplace: Write into the input.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return x tanh(softplus(x))."""
+        return ops.mish(input, self.inplace)
+
+    def extra_repr(self) -> str:
+        """Return the option."""
+        return _inplace_text(self.inplace)
+
+
+class Hardsigmoid(Module):
+    """min(max(0, x + 3), 6) / 6; see :func:`pydl.nn.functional.hardsigmoid`.
+
+    Args:
+        inplace: Write into the input.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return min(max(0, x + 3), 6) / 6."""
+        return ops.hardsigmoid(input, self.inplace)
+
+
+class Hardswish(Module):
+    """x min(max(0, x + 3), 6) / 6; see :func:`pydl.nn.functional.hardswish`.
+
+    Args:
+        inplace: Write into the input.
+    """
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return x min(max(0, x + 3), 6) / 6."""
+        return ops.hardswish(input, self.inplace)
+
+
+class PReLU(Module):
+    """x where it is positive, else a learnt slope times x; see :func:`pydl.nn.functional.prelu`.
+
+    Args:
+        num_parameters: 1, or one slope for each channel.
+        init: The slopes' first value.
+        device: The CPU, the only one there is.
+        dtype: float32 (None) or float64.
+
+    Attributes:
+        weight: The slopes, of shape (num_parameters,).
+
+    Raises:
+        TypeError: `num_parameters` is not an integer, or `init` not a number.
+        ValueError: `num_parameters` is below 1.
+    """
+
+    def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None) -> None:
+        super().__init__()
+        self.num_parameters = check.integer("PReLU", "num_parameters", num_parameters, 1)
+        self.init = check.number("PReLU", "init", init)
+        kind = state.parameter_dtype("PReLU", device, dtype)
+        self.weight = Parameter(native.empty((self.num_parameters,), kind))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set the slopes to their first value."""
+        constant_(self.weight, self.init)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return x or slope x."""
+        return ops.prelu(input, self.weight)
+
+    def extra_repr(self) -> str:
+        """Return the number of slopes."""
+        return f"num_parameters={self.num_parameters}"

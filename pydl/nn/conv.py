@@ -16,12 +16,17 @@ Size = int | tuple[int, ...]
 
 
 class _Conv(Module):
-    """What both convolutions share: their arguments, checked, and weights that lie as (K..., C / groups, O)."""
+    """What convolutions share: their arguments, checked, and weights that lie as (K..., C / groups, O).
+
+    A transposed one is the way back of a convolution from O channels to C, and has its weight.
+    """
 
     bias: Parameter | None
     stride: Any  # a tuple of one number or two, by the number of dimensions; so are the two below
     dilation: Any
     padding: Any  # or "valid" or "same"
+    output_padding: Any = 0  # of transposed ones
+    _transposed = False
 
     def __init__(
         self,
@@ -58,7 +63,9 @@ class _Conv(Module):
             name, "padding_mode", padding_mode, ("zeros", "reflect", "replicate", "circular")
         )
         kind = state.parameter_dtype(name, device, dtype)
-        lying = (*self.kernel_size, self.in_channels // self.groups, self.out_channels)
+        channels = self.in_channels, self.out_channels
+        inner, outer = reversed(channels) if self._transposed else channels
+        lying = (*self.kernel_size, inner // self.groups, outer)
         self.weight = Parameter(native.empty(lying, kind).transpose(dims + 1, dims, *range(dims)))
         self.register_parameter("bias", Parameter(native.empty((self.out_channels,), kind)) if bias else None)
         self.reset_parameters()
@@ -67,7 +74,7 @@ class _Conv(Module):
         """Draw the first values anew."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
-            fan_in = self.in_channels // self.groups * math.prod(self.kernel_size)
+            fan_in = math.prod(self.weight._array.shape[1:])
             init.uniform_(self.bias, -1 / math.sqrt(fan_in), 1 / math.sqrt(fan_in))
 
     def _margins(self) -> list[int]:
@@ -89,6 +96,8 @@ class _Conv(Module):
             text += f", padding={self.padding}"
         if self.dilation != ones:
             text += f", dilation={self.dilation}"
+        if self.output_padding not in (0, zeros):
+            text += f", output_padding={self.output_padding}"
         if self.groups != 1:
             text += f", groups={self.groups}"
         if self.bias is None:

@@ -55,3 +55,22 @@ class Dropout2d(_Dropout):
     def forward(self, input: Tensor) -> Tensor:
         """Return the input with channels dropped."""
         return ops.dropout2d(input, self.p, self.training, self.inplace)
+
+
+class Dropout1d(_Dropout):
+    """Sets whole channels of sequences to 0 in training, each with probability p, and scales the rest by 1 / (1 - p).
+
+    See :func:`pydl.nn.functional.dropout1d`; in evaluation mode the input passes unchanged.
+
+    Args:
+        p: The probability, 0 to 1.
+        inplace: Write into the input.
+
+    Raises:
+        TypeError: `p` is not a number.
+        ValueError: `p` is out of range.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the input with channels dropped."""
+        return ops.dropout1d(input, self.p, self.training, self.inplace)

@@ -11,12 +11,14 @@ from pydl.ops import check
 
 
 class _Loss(Module):
+    _reductions: tuple[str, ...] = ("mean", "sum", "none")
+
     def __init__(self, size_average: Any = None, reduce: Any = None, reduction: str = "mean") -> None:
         super().__init__()
         name = type(self).__name__
         if size_average is not None or reduce is not None:
             raise ValueError(f"{name}: size_average and reduce are gone; use reduction='mean', 'sum' or 'none'")
-        self.reduction = check.choice(name, "reduction", reduction, ("mean", "sum", "none"))
+        self.reduction = check.choice(name, "reduction", reduction, self._reductions)
 
 
 class CrossEntropyLoss(_Loss):
@@ -292,3 +294,57 @@ class BCEWithLogitsLoss(_Loss):
         return ops.binary_cross_entropy_with_logits(
             input, target, self.weight, reduction=self.reduction, pos_weight=self.pos_weight
         )
+
+
+class HuberLoss(_Loss):
+    """Squared differences up to delta, absolute ones beyond; see :func:`pydl.nn.functional.huber_loss`.
+
+    Args:
+        reduction: "mean" (over all elements), "sum" or "none".
+        delta: Where the square ends, above 0.
+
+    Shape:
+        Two tensors of one shape to a scalar.
+
+    Raises:
+        TypeError: `delta` is not a number.
+        ValueError: An option is unknown, or `delta` negative.
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        check.number("HuberLoss", "delta", delta, 0)
+        self.delta = delta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        return ops.huber_loss(input, target, self.reduction, self.delta)
+
+
+class KLDivLoss(_Loss):
+    """The Kullback-Leibler divergence from log-probabilities; see :func:`pydl.nn.functional.kl_div`.
+
+    Args:
+        size_average: Refused; see `reduction`.
+        reduce: Refused; see `reduction`.
+        reduction: "mean" (over all elements), "batchmean" (the sum over the batch's length), "sum" or "none".
+        log_target: Whether the target holds logarithms too.
+
+    Shape:
+        Log-probabilities and probabilities of one shape to a scalar.
+
+    Raises:
+        ValueError: An option is unknown.
+    """
+
+    _reductions = ("batchmean", "mean", "sum", "none")
+
+    def __init__(
+        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean", log_target: bool = False
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_target = log_target
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """Return the loss."""
+        return ops.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)

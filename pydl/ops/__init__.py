@@ -4,8 +4,13 @@ from pydl.ops import methods as methods
 from pydl.ops.activation import (
     elu as elu,
     gelu as gelu,
+    hardsigmoid as hardsigmoid,
+    hardswish as hardswish,
     hardtanh as hardtanh,
     leaky_relu as leaky_relu,
+    logsigmoid as logsigmoid,
+    mish as mish,
+    prelu as prelu,
     relu as relu,
     relu6 as relu6,
     relu_ as relu_,
@@ -42,6 +47,10 @@ from pydl.ops.conv import (
     conv1d as conv1d,
     conv2d as conv2d,
 )
+from pydl.ops.conv_transpose import (
+    conv_transpose1d as conv_transpose1d,
+    conv_transpose2d as conv_transpose2d,
+)
 from pydl.ops.convert import device as device
 from pydl.ops.create import (
     arange as arange,
@@ -62,6 +71,7 @@ from pydl.ops.create import (
 )
 from pydl.ops.dropout import (
     dropout as dropout,
+    dropout1d as dropout1d,
     dropout2d as dropout2d,
 )
 from pydl.ops.elementwise import (
@@ -85,6 +95,7 @@ from pydl.ops.elementwise import (
     subtract as subtract,
     true_divide as true_divide,
 )
+from pydl.ops.embedding import embedding as embedding
 from pydl.ops.index import (
     gather as gather,
     index_select as index_select,
@@ -108,6 +119,12 @@ from pydl.ops.join import (
     tril as tril,
     triu as triu,
     unbind as unbind,
+)
+from pydl.ops.layer_norm import (
+    group_norm as group_norm,
+    instance_norm as instance_norm,
+    layer_norm as layer_norm,
+    local_response_norm as local_response_norm,
 )
 from pydl.ops.loss import (
     cross_entropy as cross_entropy,
@@ -155,6 +172,7 @@ from pydl.ops.ordering import (
     unique as unique,
 )
 from pydl.ops.pool import (
+    adaptive_avg_pool1d as adaptive_avg_pool1d,
     adaptive_avg_pool2d as adaptive_avg_pool2d,
     avg_pool1d as avg_pool1d,
     avg_pool2d as avg_pool2d,
@@ -179,10 +197,13 @@ from pydl.ops.reduce import (
 from pydl.ops.regression import (
     binary_cross_entropy as binary_cross_entropy,
     binary_cross_entropy_with_logits as binary_cross_entropy_with_logits,
+    huber_loss as huber_loss,
+    kl_div as kl_div,
     l1_loss as l1_loss,
     mse_loss as mse_loss,
     smooth_l1_loss as smooth_l1_loss,
 )
+from pydl.ops.resize import interpolate as interpolate
 from pydl.ops.sample import (
     bernoulli as bernoulli,
     multinomial as multinomial,

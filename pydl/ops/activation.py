@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from pydl.autograd import Tensor
-from pydl.native import lib
+from pydl.autograd import Tensor, record
+from pydl.native import Array, lib
+from pydl.ops import arrays
 from pydl.ops.convert import floating
 from pydl.ops.inplace import overwrite
 from pydl.ops.maths import apply
+from pydl.ops.operands import float_dtype
 
 
 def _activate(
@@ -99,3 +101,66 @@ def tanh(input: Tensor) -> Tensor:
 def relu_(input: Tensor) -> Tensor:
     """Overwrite the tensor with ``max(0, input)`` and return it."""
     return relu(input, True)
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """Return ``log(1 / (1 + exp(-input)))``, for any size of the input."""
+    return apply("logsigmoid", lib.PYDL_LOG_SIGMOID, input)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return ``input * tanh(log(1 + exp(input)))``.
+
+    Reference:
+        Misra: Mish: A Self Regularized Non-Monotonic Activation Function, BMVC 2020, equation 1.
+    """
+    return _activate("mish", lib.PYDL_MISH, input, inplace)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return ``min(max(0, input + 3), 6) / 6``."""
+    return _activate("hardsigmoid", lib.PYDL_HARD_SIGMOID, input, inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """Return ``input * min(max(0, input + 3), 6) / 6``.
+
+    Reference:
+        Howard et al.: Searching for MobileNetV3, ICCV 2019, section 5.2.
+    """
+    return _activate("hardswish", lib.PYDL_HARD_SWISH, input, inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """Return ``input`` where it is positive, else ``weight * input`` with a learnt weight.
+
+    Args:
+        input: (N, C, ...), or any shape if there is one weight.
+        weight: The slope below 0: of one element, or (C,).
+
+    Raises:
+        ValueError: `weight` does not fit.
+        TypeError: Not one floating-point dtype.
+
+    Reference:
+        He, Zhang, Ren, Sun: Delving Deep into Rectifiers, ICCV 2015, equation 1.
+    """
+    float_dtype("prelu", input=input, weight=weight)
+    x, w = input._array, weight._array
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if w.size not in (1, channels) or w.ndim > 1:
+        raise ValueError(f"prelu: expects a weight of 1 element or of shape ({channels},), got {w.shape}")
+    slope = w.reshape((1, -1) + (1,) * (x.ndim - 2)) if w.size > 1 else w.reshape((1,) * x.ndim)
+    negative = arrays.unary(lib.PYDL_CLAMP, x, -np.inf, 0.0)
+    y = arrays.add(arrays.unary(lib.PYDL_RELU, x), arrays.mul(negative, slope))
+
+    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        dx = dw = None
+        if needs[0]:
+            above = arrays.unary_backward(lib.PYDL_RELU, dy, x)
+            dx = arrays.add(above, arrays.mul(arrays.sub(dy, above), slope))
+        if needs[1]:
+            dw = arrays.unbroadcast(arrays.mul(dy, negative), slope.shape).reshape(w.shape)
+        return dx, dw
+
+    return record("prelu", y, (input, weight), backward, (input, weight))

@@ -36,6 +36,20 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     return _dropout("dropout", input, p, training, inplace, input._array.shape)
 
 
+def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    """Zero whole channels of sequences with probability `p` in training; see :func:`dropout`.
+
+    Args:
+        input: (N, C, L), or (C, L).
+        p: Probability of a zeroed channel, 0 to 1.
+        training: False returns the input as it is.
+        inplace: Write the result into `input`.
+    """
+    if input.ndim not in (2, 3):
+        raise ValueError(f"dropout1d: expects (N, C, L) or (C, L), got shape {tuple(input.shape)}")
+    return _dropout("dropout1d", input, p, training, inplace, (*input._array.shape[:-1], 1))
+
+
 def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Zero whole channels with probability `p` in training; see :func:`dropout`.
 

@@ -12,7 +12,7 @@ import numpy as np
 from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Array, Layout, dense_layout
-from pydl.ops.check import integer, pair
+from pydl.ops.check import integer, integers, pair
 from pydl.ops.operands import NHWC, float_dtype, through_relu
 
 Sizes = int | tuple[int, int]
@@ -234,6 +234,12 @@ def avg_pool1d(
     step = kernel_size if stride is None else stride
     y = avg_pool2d(input.unsqueeze(-2), (1, kernel_size), (1, step), (0, padding), ceil_mode, count_include_pad)
     return y.squeeze(-2)
+
+
+def adaptive_avg_pool1d(input: Tensor, output_size: int | tuple[int]) -> Tensor:
+    """Return the means of windows that divide a sequence (N, C, L): :func:`adaptive_avg_pool2d` with a height of 1."""
+    (size,) = integers("adaptive_avg_pool1d", "output_size", output_size, 1, 1)
+    return adaptive_avg_pool2d(input.unsqueeze(-2), (1, size)).squeeze(-2)
 
 
 def _options(op: str, kernel: Any, stride: Any, padding: Any, dilation: Any) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ from pydl.ops.reduce import mean, sum
 
 _LEAST_LOG = -100.0  # PyTorch's: log(0) counts as this, so that one sure mistake does not make the loss infinite
 _LEAST_SPREAD = 1e-12  # PyTorch's: p (1 - p) in the gradient's denominator is at least this
+_LEAST_TARGET = -1000.0  # below every logarithm but that of 0, which then counts as finite and is multiplied by 0
 
 
 def mse_loss(
@@ -108,6 +109,88 @@ def smooth_l1_loss(
     _check("smooth_l1_loss", input, target, size_average, reduce, reduction)
     d = absolute(input - target)
     return _reduced(where(d < beta, square(d) * (0.5 / beta), d - 0.5 * beta) if beta else d, None, reduction)
+
+
+def huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Tensor:
+    """Return ``d ** 2 / 2`` where ``d = |input - target|`` is below `delta`, else ``delta (d - delta / 2)``.
+
+    Args:
+        input: Any shape.
+        target: The shape of `input`.
+        reduction: ``"mean"`` over all elements, ``"sum"``, or ``"none"``.
+        delta: Where the square ends, above 0.
+        weight: A factor for each element, of the same shape; the mean is then over the weights.
+
+    Returns:
+        A scalar, or the shape of `input` with ``"none"``.
+
+    Raises:
+        ValueError: The reduction is unknown, `delta` is not positive, or the shapes do not broadcast.
+        TypeError: Not one floating-point dtype.
+
+    Reference:
+        Huber: Robust Estimation of a Location Parameter, 1964.
+    """
+    op = "huber_loss"
+    if check.number(op, "delta", delta, 0) == 0:
+        raise ValueError(f"{op}: delta must be above 0, got {delta}")
+    _check(op, input, target, None, None, reduction)
+    d = absolute(input - target)
+    terms = where(d < delta, square(d) * 0.5, d * delta - 0.5 * delta * delta)
+    return _reduced(terms, weight, reduction, over_weights=True)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: Any = None,
+    reduce: Any = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """Return the Kullback-Leibler divergence from log-probabilities, ``target (log target - input)``.
+
+    Args:
+        input: Log-probabilities, any shape.
+        target: Probabilities of the shape of `input`; 0 counts for nothing.
+        size_average: Refused; see `reduction`.
+        reduce: Refused; see `reduction`.
+        reduction: ``"mean"`` over all elements, ``"batchmean"`` (the sum over the length of the first dimension, which
+            is what the divergence is), ``"sum"``, or ``"none"``.
+        log_target: `target` holds logarithms too: ``exp(target) (target - input)``.
+
+    Returns:
+        A scalar, or the shape of `input` with ``"none"``.
+
+    Raises:
+        ValueError: The reduction is unknown, or the shapes do not broadcast.
+        TypeError: Not one floating-point dtype.
+
+    Reference:
+        Kullback and Leibler: On Information and Sufficiency, 1951, equation 2.4.
+    """
+    op = "kl_div"
+    _check(op, input, target, size_average, reduce, reduction, more=("batchmean",))
+    x, t = input._array, target._array
+    log = t if log_target else arrays.unary(lib.PYDL_CLAMP, arrays.unary(lib.PYDL_LOG, t), _LEAST_TARGET, float("inf"))
+    p, lead = arrays.unary(lib.PYDL_EXP, t) if log_target else t, arrays.sub(log, x)
+
+    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        dx = dt = None
+        if needs[0]:
+            dx = arrays.unbroadcast(arrays.neg(arrays.mul(dy, p)), x.shape)
+        if needs[1]:
+            slope = arrays.unary(lib.PYDL_AFFINE, lead, 1.0, 1.0)
+            dt = arrays.mul(dy, arrays.mul(p, slope) if log_target else slope)
+            dt = arrays.unbroadcast(dt, t.shape)
+        return dx, dt
+
+    terms = record(op, arrays.mul(p, lead), (input, target), backward, (input, target))
+    if reduction == "batchmean":
+        return sum(terms) / max(input.shape[0] if input.ndim else 1, 1)
+    return _reduced(terms, None, reduction)
 
 
 def binary_cross_entropy(
@@ -208,13 +291,20 @@ def binary_cross_entropy_with_logits(
 
 
 def _check(
-    op: str, input: Tensor, target: Tensor, size_average: Any, reduce: Any, reduction: str, same: bool = False
+    op: str,
+    input: Tensor,
+    target: Tensor,
+    size_average: Any,
+    reduce: Any,
+    reduction: str,
+    same: bool = False,
+    more: tuple[str, ...] = (),
 ) -> None:
     if size_average is not None or reduce is not None:
         raise ValueError(
             f"{op}: size_average and reduce are deprecated in PyTorch; use reduction='mean', 'sum' or 'none'"
         )
-    check.choice(op, "reduction", reduction, ("mean", "sum", "none"))
+    check.choice(op, "reduction", reduction, (*more, "mean", "sum", "none"))
     float_dtype(op, input=input, target=target)
     x, y = input._array.shape, target._array.shape
     if x != y:

@@ -1,7 +1,9 @@
 """Optimisers and learning-rate schedules."""
 
 from pydl.optim import lr_scheduler as lr_scheduler
+from pydl.optim.adam import Adam as Adam, AdamW as AdamW
+from pydl.optim.adaptive import Adadelta as Adadelta, Adagrad as Adagrad, RMSprop as RMSprop
 from pydl.optim.optimizer import Optimizer as Optimizer
 from pydl.optim.sgd import SGD as SGD
 
-__all__ = ["SGD", "Optimizer", "lr_scheduler"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler"]

@@ -148,7 +148,7 @@ class Optimizer:
             if number not in tensors:
                 raise ValueError(f"{name}: the state_dict has state for parameter {number!r}, which is in no group")
             tensor = tensors[number]
-            state[tensor] = {key: _placed(name, tensor, value) for key, value in kept.items()}
+            state[tensor] = {key: _placed(name, tensor, key, value) for key, value in kept.items()}
         for own, group in zip(self.param_groups, groups, strict=True):
             options = {key: copy.deepcopy(value) for key, value in group.items() if key != "params"}
             own.update(options)
@@ -162,9 +162,9 @@ class Optimizer:
         return "\n".join([*lines, ")"])
 
 
-def _placed(name: str, tensor: Tensor, value: Any) -> Any:
-    """Return a copy of state in the parameter's dtype and memory order."""
-    if not isinstance(value, Tensor):
+def _placed(name: str, tensor: Tensor, key: str, value: Any) -> Any:
+    """Return a copy of state in the parameter's dtype and memory order; "step" is a number of its own."""
+    if key == "step" or not isinstance(value, Tensor):
         return copy.deepcopy(value)
     if value.shape != tensor.shape:
         raise ValueError(

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from pydl import native
-from pydl.autograd import Tensor, layout_of, lying, make, pointer_of
-from pydl.native import Layout
+from pydl.native import NULL
 from pydl.ops import check
-from pydl.optim.optimizer import Optimizer, Params
+from pydl.optim.kernel import KernelOptimizer
+from pydl.optim.optimizer import Params
 
 
-class SGD(Optimizer):
+class SGD(KernelOptimizer):
     """Stochastic gradient descent with momentum.
 
     With g the gradient plus weight_decay p: v = momentum v + (1 - dampening) g (v = g the first time), then
@@ -60,8 +57,6 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        if differentiable:
-            raise ValueError("SGD: differentiable=True asks for gradients of gradients, which pydl does not have")
         options = {
             "lr": lr,
             "momentum": momentum,
@@ -73,7 +68,6 @@ class SGD(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
-        self._writable: dict[Tensor, Any] = {}
         super().__init__(params, options)
 
     def _check_options(self, group: dict[str, Any]) -> None:
@@ -86,90 +80,14 @@ class SGD(Optimizer):
                 f"momentum={group['momentum']}, dampening={group['dampening']}"
             )
 
-    def _step_group(self, group: dict[str, Any]) -> None:
-        momentum = float(group["momentum"])
-        state = self.state
-        calls: dict[Any, tuple[list[Any], ...]] = {}  # (kernels, is it the first step?): sizes and addresses
-        for p in group["params"]:
-            if p.grad is None:
-                continue
-            form = p._layout or layout_of(p)
-            g = p.grad
-            given = g._layout or layout_of(g)
-            if given is not form and (given.shape != form.shape or given.dtype != form.dtype):
-                _refuse(form, given)
-            if form.flat is None:
-                self._step_slice(p, group)
-                continue
-            self._check_writable(p)
-            buffer, first = None, False
-            if momentum:
-                kept = state.setdefault(p, {})
-                buffer = kept.get("momentum_buffer")
-                first = buffer is None
-                if buffer is None or buffer._layout is not form:
-                    buffer = kept["momentum_buffer"] = _laid_out(buffer, form)
-            sizes, ps, gs, buffers = calls.setdefault((form.kernels, first), ([], [], [], []))
-            sizes.append(form.size)
-            ps.append(p._pointer or pointer_of(p))
-            gs.append(lying(g, form))
-            if buffer is not None:
-                buffers.append(buffer._pointer or pointer_of(buffer))
-            if p._version is not None:
-                p._version[0] += 1
-        options = _options(group)
-        new = native.ffi.new
-        for (kernels, first), (sizes, ps, gs, buffers) in calls.items():
-            kind = "float *[]" if kernels is native.kernels[np.dtype(np.float32)] else "double *[]"
-            addresses = [new(kind, ps), new(kind, gs), new(kind, buffers) if buffers else native.NULL]
-            kernels.sgd(len(ps), *options, first, new("int64_t[]", sizes), *addresses)
+    def _kept(self, group: dict[str, Any]) -> tuple[str | None, ...]:
+        return ("momentum_buffer",) if group["momentum"] else ()
 
-    def _check_writable(self, p: Tensor) -> None:
-        """Raise RuntimeError if the parameter's memory must not be changed; looked up once for each memory."""
-        pointer = p._pointer or pointer_of(p)
-        if self._writable.get(p) is not pointer:
-            if not p._array.flags.writeable:
-                raise RuntimeError(f"SGD: the memory of a parameter of shape {p._array.shape} is read-only")
-            self._writable[p] = pointer
+    def _next_step(self, state: dict[str, Any]) -> int:
+        return 1 if state.get("momentum_buffer") is None else 2  # which of the later ones does not matter
 
-    def _step_slice(self, p: Tensor, group: dict[str, Any]) -> None:
-        """Change a parameter that is a slice of something larger, by way of a dense copy."""
-        if not p._array.flags.writeable:
-            raise RuntimeError(f"SGD: the memory of a parameter of shape {p._array.shape} is read-only")
-        dense = Tensor(native.dense(p._array))
-        dense.grad = p.grad
-        kept = self.state.pop(p, None)
-        if kept is not None:
-            self.state[dense] = kept
-        self._step_group({**group, "params": [dense]})
-        self._writable.pop(dense, None)
-        if dense in self.state:
-            self.state[p] = self.state.pop(dense)
-        native.copy(dense._array, p._array)
-        if p._version is not None:
-            p._version[0] += 1
-
-
-def _options(group: dict[str, Any]) -> tuple[Any, ...]:
-    floats = [float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay")]
-    return (*floats, bool(group["nesterov"]), bool(group["maximize"]))
-
-
-def _laid_out(buffer: Tensor | None, form: Layout) -> Tensor:
-    """Return a momentum buffer that lies as its parameter does: a new one, or the old one copied."""
-    y = make(form)
-    if buffer is not None:
-        given = buffer._layout or layout_of(buffer)
-        if given.shape != form.shape or given.dtype != form.dtype:
-            _refuse(form, given, "momentum buffer")
-        native.copy(buffer._array, y._array)
-    return y
-
-
-def _refuse(p: Layout, other: Layout, what: str = "gradient") -> None:
-    if other.shape != p.shape:
-        raise ValueError(f"SGD: a parameter of shape {p.shape} has a {what} of shape {other.shape}")
-    raise TypeError(
-        f"SGD: a {p.dtype} parameter has a {other.dtype} {what}; "
-        "make the optimizer, and clear gradients, after changing the model's dtype"
-    )
+    def _run(self, kernels: Any, group: dict[str, Any], step: int, *arrays: Any) -> None:
+        count, sizes, ps, gs, *buffers = arrays
+        floats = [float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay")]
+        flags = bool(group["nesterov"]), bool(group["maximize"]), step == 1
+        kernels.sgd(count, *floats, *flags, sizes, ps, gs, *(buffers or [NULL]))

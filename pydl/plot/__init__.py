@@ -4,18 +4,30 @@ matplotlib is imported when the first picture is drawn; without it, that is an I
 """
 
 from pydl.plot.bench import roofline, shares, sweep
+from pydl.plot.images import feature_maps, images, templates
+from pydl.plot.panels import bars, decision_boundary, lines, matrix, scatter
 from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
-from pydl.plot.style import available, save
+from pydl.plot.style import SERIES, available, new_figure, save
 
 __all__ = [
+    "SERIES",
     "available",
+    "bars",
     "confusion",
     "curves",
+    "decision_boundary",
+    "feature_maps",
     "filters",
+    "images",
+    "lines",
+    "matrix",
     "mistakes",
+    "new_figure",
     "roofline",
     "save",
+    "scatter",
     "shares",
     "summary",
     "sweep",
+    "templates",
 ]

@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pydl.autograd import Tensor
 from pydl.native import Array
-from pydl.plot.style import BLUE, GREY, INK, ORANGE, new_figure, no_axes, plain_axes, title
-
-Values = Tensor | Array
+from pydl.plot.style import BLUE, GREY, INK, ORANGE, Values, array_of, new_figure, no_axes, plain_axes, title
 
 
 def curves(losses: Sequence[float], accuracies: Sequence[float]) -> Any:
@@ -47,7 +44,7 @@ def filters(weight: Values) -> Any:
         ImportError: matplotlib is not installed.
         ValueError: The weight has another number of dimensions.
     """
-    array = _array(weight)
+    array = array_of(weight)
     _check_filters(array)
     columns, rows = _grid(len(array), 1.2)
     figure = new_figure(max(3.6, 0.8 * columns + 0.9), max(1.8, 0.8 * rows + 0.5))
@@ -91,7 +88,7 @@ def mistakes(images: Values, labels: Values, probabilities: Values, *, count: in
         ImportError: matplotlib is not installed.
         ValueError: The shapes do not fit.
     """
-    arrays = _array(images), _array(labels), _array(probabilities)
+    arrays = array_of(images), array_of(labels), array_of(probabilities)
     _check_mistakes(*arrays)
     figure = new_figure(8, 4.6)
     _draw_mistakes(figure, *arrays, columns=8, rows=-(-count // 8), count=count)
@@ -128,7 +125,7 @@ def summary(
         ImportError: matplotlib is not installed.
         ValueError: Shapes or lengths do not fit.
     """
-    kernel, arrays = _array(weight), (_array(images), _array(labels), _array(probabilities))
+    kernel, arrays = array_of(weight), (array_of(images), array_of(labels), array_of(probabilities))
     _check_curves(losses, accuracies)
     _check_filters(kernel)
     _check_confusion(matrix)
@@ -142,10 +139,6 @@ def summary(
     _draw_mistakes(panels[1][0], *arrays, columns=7, rows=3, count=21)
     _draw_confusion(panels[1][1], matrix)
     return figure
-
-
-def _array(values: Values) -> Array:
-    return values.detach().numpy() if isinstance(values, Tensor) else np.asarray(values)
 
 
 def _check_curves(losses: Sequence[float], accuracies: Sequence[float]) -> None:

@@ -217,6 +217,8 @@ int main(void)
     check_arrays();
     check_rows();
     check_recurrent();
+    check_layers();
+    check_optim();
     printf(VARIANT ": %d kernels, %lld cases, ", KERNELS, (long long)cases);
     if (failures)
         printf("%lld WRONG\n", (long long)failures);

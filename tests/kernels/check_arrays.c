@@ -73,6 +73,14 @@ static double unary_value(const struct function *f, double x)
                       : 0.5 * x * erfc(-x * M_SQRT1_2);
     case PYDL_SILU:
         return x / (1 + exp(-x));
+    case PYDL_LOG_SIGMOID:
+        return -log1p(exp(-x));
+    case PYDL_MISH:
+        return x * tanh(log1p(exp(x)));
+    case PYDL_HARD_SIGMOID:
+        return fmin(fmax(x + 3, 0), 6) / 6;
+    case PYDL_HARD_SWISH:
+        return x * (fmin(fmax(x + 3, 0), 6) / 6);
     default:
         return (double)NAN;
     }
@@ -157,6 +165,13 @@ static void check_unary(void)
         {PYDL_GELU, 0, 0, -5, 5, 1},
         {PYDL_GELU, 1, 0, -5, 5, 1},
         {PYDL_SILU, 0, 0, -9, 9, 1},
+        {PYDL_LOG_SIGMOID, 0, 0, -9, 9, 1},
+        {PYDL_LOG_SIGMOID, 0, 0, -80, -20, 1},
+        {PYDL_MISH, 0, 0, -9, 30, 1},
+        {PYDL_HARD_SIGMOID, 0, 0, -2.9, 2.9, 1},
+        {PYDL_HARD_SIGMOID, 0, 0, 3.1, 9, 1},
+        {PYDL_HARD_SWISH, 0, 0, -2.9, 2.9, 1},
+        {PYDL_HARD_SWISH, 0, 0, -9, -3.1, 1},
     };
     for (int64_t i = 0; i < LENGTH(functions); i++)
         for (int64_t j = i % 2; j < LENGTH(lengths) - 1; j += 2)

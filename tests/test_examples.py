@@ -1,0 +1,136 @@
+"""The lecture's examples run at reduced size, draw their pictures, and show what they say they show."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pydl
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "lecture.md"
+MOST_BYTES = 85_000  # of a picture in docs/images, which lies in git
+
+
+def run(name, tmp_path, *arguments, pictures):
+    """Run an example's main() and return its result; its pictures must be there and not be blank."""
+    from matplotlib import image
+
+    main = runpy.run_path(str(ROOT / "examples" / f"{name}.py"))["main"]
+    result = main(["--out", str(tmp_path), *map(str, arguments)])
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == sorted(f"{picture}.png" for picture in pictures)
+    for path in tmp_path.glob("*.png"):
+        pixels = image.imread(path)[..., :3]
+        assert min(pixels.shape[:2]) > 200
+        assert pixels.std() > 0.03, f"{path.name} is blank"
+    return result
+
+
+def test_neuron(tmp_path, capsys):
+    result = run("neuron", tmp_path, pictures=["neuron"])
+    assert result["by_layers"] == pytest.approx(result["by_hand"], rel=1e-6)
+    assert result["largest"]["sigmoid"] == pytest.approx(0.25)
+    assert result["largest"]["tanh"] == pytest.approx(1)
+    assert result["largest"]["ReLU"] == 1
+    assert result["largest"]["GELU"] > 1
+    assert "Y by hand" in capsys.readouterr().out
+
+
+def test_linear_classifier(tmp_path):
+    result = run(
+        "linear_classifier",
+        tmp_path,
+        *("--images", 80, "--epochs", 8),
+        pictures=["linear-scores", "linear-templates"],
+    )
+    assert result["scores"] == pytest.approx({"cat": -96.8, "dog": 437.9, "ship": 60.75}, rel=1e-5)
+    for name, accuracy in result["accuracy"].items():
+        stripes = [result["by_class"][name][f"stripes {way}"] for way in ("across", "down")]
+        assert accuracy > 0.6
+        assert np.mean(stripes) < accuracy - 0.1
+
+
+def test_limits(tmp_path):
+    accuracy = run("limits", tmp_path, "--steps", 300, pictures=["limits"])["accuracy"]
+    assert len(accuracy) == 6
+    for (model, problem), share in accuracy.items():
+        assert share < 0.7 if model == "linear" else share > 0.95, (model, problem)
+
+
+def test_networks(tmp_path):
+    result = run("networks", tmp_path, "--epochs", 1, pictures=["networks-curves", "networks-maps"])
+    assert result["sizes"] == {"MLP": 784 * 128 + 128 + 1290, "CNN": 160 + 4640 + 15690}
+    assert min(result["accuracy"].values()) > 0.8
+
+
+def test_batches(tmp_path):
+    result = run("batches", tmp_path, "--epochs", 3, "--every", 4, pictures=["batches"])
+    accuracy, last = result["accuracy"], result["last_loss"]
+    assert accuracy["batches of 20"] > accuracy["full batch"] + 0.2
+    assert last[0.1] < last[0.001]
+    assert last[0.1] < last[4.0]
+
+
+def test_transfer(tmp_path):
+    options = ("--counts", 2, 10, "--steps", 20, "--rounds", 1)
+    result = run("transfer", tmp_path, *options, pictures=["transfer"])
+    assert result["accuracy"]["head only"][1] > result["accuracy"]["from scratch"][1]
+    assert set(pydl.load(result["weights"])) == {
+        f"{layer}.{kind}" for layer in ("conv1", "conv2", "head") for kind in ("weight", "bias")
+    }
+
+
+def test_transfer_of_weights_that_pytorch_saved(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    layers = {
+        "conv1": torch.nn.Conv2d(1, 16, 3, padding=1),
+        "relu1": torch.nn.ReLU(),
+        "pool1": torch.nn.MaxPool2d(2),
+        "conv2": torch.nn.Conv2d(16, 32, 3, padding=1),
+        "relu2": torch.nn.ReLU(),
+        "pool2": torch.nn.MaxPool2d(2),
+        "flatten": torch.nn.Flatten(),
+        "head": torch.nn.Linear(32 * 7 * 7, 5),
+    }
+    theirs = torch.nn.Sequential()
+    for name, layer in layers.items():
+        theirs.add_module(name, layer)
+    weights = tmp_path / "torch.safetensors"
+    save_file(theirs.state_dict(), weights)
+
+    ours = runpy.run_path(str(ROOT / "examples" / "transfer.py"))["make_model"]()
+    ours.load_state_dict(pydl.load(weights))
+    images = pydl.data.digits(train=False).tensors[0][::100]
+    with torch.no_grad(), pydl.no_grad():
+        expected = theirs(torch.from_numpy(images.numpy().copy())).numpy()
+        np.testing.assert_allclose(ours(images).numpy(), expected, rtol=1e-4, atol=1e-5)
+
+    options = ("--weights", weights, "--counts", 5, "--steps", 10, "--rounds", 1)
+    result = run("transfer", tmp_path, *options, pictures=["transfer"])
+    assert result["weights"] == str(weights)
+    assert result["accuracy"]["head only"][0] > 0.3
+
+
+def test_phases(tmp_path):
+    result = run("phases", tmp_path, "--epochs", 1, pictures=["phases"])
+    assert result["same"]
+    assert result["accuracy"]["in a fresh process"] == result["accuracy"]["where it was trained"] > 0.85
+    assert result["accuracy"]["without eval()"] < result["accuracy"]["in a fresh process"]
+
+
+def test_the_page_names_scripts_and_pictures_that_are_there():
+    text = PAGE.read_text()
+    scripts = set(re.findall(r"python (examples/\w+\.py)", text))
+    pictures = set(re.findall(r"\((images/[\w-]+\.png)\)", text))
+    assert scripts
+    assert pictures
+    for path in [*(ROOT / script for script in scripts), *(PAGE.parent / picture for picture in pictures)]:
+        assert path.is_file(), path
+        assert path.suffix == ".py" or path.stat().st_size < MOST_BYTES, path

@@ -1,0 +1,140 @@
+"""Parts of a page: drawn alone or into axes that are given, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import pydl
+from pydl import nn, plot
+
+
+class Fixed(nn.Module):
+    """Scores of three classes: by the angle, whatever the mode, which it notes."""
+
+    def __init__(self):
+        super().__init__()
+        self.modes = []
+
+    def forward(self, x):
+        self.modes.append(self.training)
+        return pydl.stack([x[:, 0], x[:, 1], -x[:, 0] - x[:, 1]], dim=1)
+
+
+def test_lines_and_bars_draw_what_they_are_given():
+    figure = plot.lines({"a": ([1, 2], [3.0, 4.0]), "b": ([1, 2, 3], [1.0, 1.0, 2.0])}, xlabel="epoch", log="y")
+    (axes,) = figure.axes
+    assert [line.get_xydata().tolist() for line in axes.lines] == [[[1, 3], [2, 4]], [[1, 1], [2, 1], [3, 2]]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+    assert (axes.get_xlabel(), axes.get_xscale(), axes.get_yscale()) == ("epoch", "linear", "log")
+    figure = plot.bars({"softmax": [2.0, 0.5], "SVM": [2.9, 0.0]}, ("cat", "car"))
+    assert [bar.get_height() for bar in figure.axes[0].patches] == [2.0, 0.5, 2.9, 0.0]
+
+
+def test_parts_go_into_axes_that_are_given():
+    figure = plot.new_figure(9, 3)
+    grid = figure.subplots(1, 5)
+    points, labels = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]]), np.array([1, 0, 2])
+    drawn = [
+        plot.lines({"a": ([1], [2])}, heading="A", axes=grid[0]),
+        plot.bars({"a": [1]}, ("x",), heading="B", axes=grid[1]),
+        plot.decision_boundary(Fixed(), points, labels, heading="C", axes=grid[2]),
+        plot.scatter(points, labels, heading="D", axes=grid[3]),
+        plot.matrix(points, heading="E", axes=grid[4]),
+    ]
+    assert all(part is figure for part in drawn)
+    assert "".join(axes.get_title("left") for axes in grid) == "ABCDE"
+
+
+def test_decision_boundary_shows_the_answers():
+    model = Fixed().train()
+    points, labels = pydl.tensor([[0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]]), pydl.tensor([1, 0, 2])
+    (axes,) = plot.decision_boundary(model, points, labels).axes
+    assert model.training
+    assert model.modes == [False]
+    colours = axes.images[0].get_array()
+    assert len(np.unique(colours.reshape(-1, 3), axis=0)) == 3
+    by_class = [tuple(collection.get_facecolor()[0][:3]) for collection in axes.collections[-3:]]
+    pale = [1 - 0.3 * (1 - np.array(colour)) for colour in by_class]
+    side = len(colours)
+    for (row, column), expected in (
+        ((side - 1, side // 2), pale[1]),
+        ((side // 2, side - 1), pale[0]),
+        ((0, 0), pale[2]),
+    ):
+        np.testing.assert_allclose(colours[row, column], expected)
+    one_answer = plot.decision_boundary(lambda x: pydl.zeros(len(x), 2), points, pydl.tensor([1, 0, 0]))
+    assert len(np.unique(one_answer.axes[0].images[0].get_array().reshape(-1, 3), axis=0)) == 1
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_and_templates_have_a_tile_each(channels, rng):
+    pictures = rng.random((7, channels, 5, 6))
+    figure = plot.images(pictures, columns=4, captions="abcdefg", rows=("first", "second"), heading="Heading")
+    shown = [axes for axes in figure.axes if axes.images]
+    assert [axes.get_xlabel() for axes in shown] == list("abcdefg")
+    assert [axes.get_ylabel() for axes in shown if axes.get_ylabel()] == ["first", "second"]
+    weight = rng.standard_normal((4, channels * 30))
+    weight[3] = 0
+    tiles = plot.templates(weight, (channels, 5, 6)).axes
+    assert [axes.get_xlabel() for axes in tiles] == ["0", "1", "2", "3"]
+    blank = tiles[3].images[0].get_array()
+    assert np.ptp(blank) < 0.05
+    if channels == 3:
+        expected = 0.5 + 0.5 * weight[0] / abs(weight[0]).max()
+        np.testing.assert_allclose(tiles[0].images[0].get_array(), expected.reshape(3, 5, 6).transpose(1, 2, 0))
+
+
+def test_feature_maps_have_a_row_for_each_layer():
+    model = nn.Sequential(nn.Conv2d(1, 20, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(500, 10)).train()
+    image = pydl.rand(1, 12, 12)
+    figure = plot.feature_maps(model, image)
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "input\n1 x 12 x 12",
+        "0\n20 x 10 x 10",
+        "1\n20 x 10 x 10",
+        "2\n20 x 5 x 5",
+        "3\n500",
+        "4\n10",
+    ]
+    assert model.training
+    assert not any(layer._forward_hooks for layer in model)
+    scores = model.eval()(image.unsqueeze(0))[0].tolist()
+    assert [text.get_text() for text in figure.axes[5].texts] == [f"{i}: {score:.1f}" for i, score in enumerate(scores)]
+    before, after = (axes.images[0].get_array()[:, :10] for axes in figure.axes[1:3])
+    blue = before[..., 2] > before[..., 0] + 0.01
+    assert blue.any()
+    np.testing.assert_allclose(after[blue], 1, atol=0.05)  # what was negative is white after ReLU
+
+
+POINTS, LABELS = np.zeros((3, 2)), np.zeros(3, int)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: plot.lines({}), "at least one curve"),
+        (lambda: plot.lines({"a": ([1], [])}), "'a' has 1 values of x and 0 of y"),
+        (lambda: plot.lines({"a": ([1], [1])}, log="z"), "log must be .*'z'"),
+        (lambda: plot.lines({"a": ([1], [1])}, colours=[]), "a colour for each of 1 curves, got 0"),
+        (lambda: plot.bars({}, ("a",)), "got 0 series and 1 names"),
+        (lambda: plot.bars({"a": [1, 2]}, ("x",)), "'a' has 2 values for 1 names"),
+        (lambda: plot.matrix(LABELS), r"\(rows, columns\), got \(3,\)"),
+        (lambda: plot.matrix(POINTS, rows=("a",)), "3 names of rows, got 1"),
+        (lambda: plot.scatter(np.zeros((3, 3)), LABELS), r"points \(N, 2\).*got \(3, 3\) and \(3,\)"),
+        (lambda: plot.scatter(POINTS, POINTS[:, 0]), "labels .* of integers .* float64"),
+        (lambda: plot.scatter(POINTS, LABELS + 2, names=("a",)), "a name for each of 3 classes, got 1"),
+        (lambda: plot.decision_boundary(nn.Linear(2, 1).double(), POINTS, LABELS), r"2 classes\), got \(40000, 1\)"),
+        (lambda: plot.images(np.zeros((2, 2, 5, 5))), r"\(N, 1 or 3, H, W\), got \(2, 2, 5, 5\)"),
+        (lambda: plot.images(np.zeros((2, 1, 5, 5)), captions=["a"]), "a caption for each of 2 images, got 1"),
+        (lambda: plot.images(np.zeros((3, 1, 5, 5)), columns=1, rows=["a"]), "a text for each of 3 rows, got 1"),
+        (lambda: plot.templates(np.zeros((2, 12)), (1, 3, 5)), r"got \(2, 12\) and \(1, 3, 5\)"),
+        (
+            lambda: plot.feature_maps(nn.Identity(), np.zeros((1, 1, 5, 5))),
+            r"one image \(C, H, W\), got \(1, 1, 5, 5\)",
+        ),
+    ],
+)
+def test_parts_refuse_in_words(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
