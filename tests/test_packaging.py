@@ -36,7 +36,7 @@ LAYERS = (
     ),
     ("ops", "gradcheck"),
     ("nn",),
-    ("models", "data", "optim", "metrics"),
+    ("models", "data", "optim", "boxes", "metrics"),
     ("train", "plot", "io", "bench", "config"),
     ("demo",),
     ("cli",),
