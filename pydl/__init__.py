@@ -4,7 +4,6 @@ from math import inf as inf, nan as nan, pi as pi
 
 from pydl import (
     autograd as autograd,
-    boxes as boxes,
     cuda as cuda,
     data as data,
     io as io,

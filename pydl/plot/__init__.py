@@ -5,6 +5,7 @@ matplotlib is imported when the first picture is drawn; without it, that is an I
 
 from pydl.plot.bench import roofline, shares, sweep
 from pydl.plot.images import feature_maps, images, templates
+from pydl.plot.overlays import boxes, masks
 from pydl.plot.panels import bars, decision_boundary, lines, matrix, scatter
 from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
 from pydl.plot.style import SERIES, available, new_figure, save
@@ -13,6 +14,7 @@ __all__ = [
     "SERIES",
     "available",
     "bars",
+    "boxes",
     "confusion",
     "curves",
     "decision_boundary",
@@ -20,6 +22,7 @@ __all__ = [
     "filters",
     "images",
     "lines",
+    "masks",
     "matrix",
     "mistakes",
     "new_figure",
