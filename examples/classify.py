@@ -44,7 +44,7 @@ def draw_image(label, rng):
     background = rng.uniform(0.2, 0.8, (3, 1))
     image = np.repeat(background, SIDE * SIDE, axis=1).reshape(3, SIDE, SIDE)
     image[:, inside] = (background + rng.uniform(0.25, 0.75, (3, 1))) % 1
-    return (image + 0.16 * rng.standard_normal(image.shape)).clip(0, 1)
+    return (image + 0.13 * rng.standard_normal(image.shape)).clip(0, 1)
 
 
 def make_set(count, seed):

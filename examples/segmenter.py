@@ -57,11 +57,12 @@ def block(inputs, outputs):
 class Segmenter(nn.Module):
     """Three steps down, three steps up; (N, 3, H, W) becomes scores (N, classes, H, W)."""
 
-    def __init__(self, classes, channels=(12, 24, 48, 96), skips=True):
+    def __init__(self, classes, channels=(16, 24, 48, 96), skips=True):
         super().__init__()
         self.skips = skips
         self.half = nn.MaxPool2d(2)
         self.down = nn.ModuleList(block(*pair) for pair in zip((3, *channels), channels, strict=False))
+        self.bottom = block(channels[-1], channels[-1])
         ways = list(zip(channels[:0:-1], channels[-2::-1], strict=True))  # from the smallest images to the largest
         self.up = nn.ModuleList(nn.ConvTranspose2d(*way, 2, stride=2) for way in ways)
         self.join = nn.ModuleList(block((1 + skips) * outputs, outputs) for _, outputs in ways)
@@ -72,6 +73,7 @@ class Segmenter(nn.Module):
         for step in self.down:
             x = step(self.half(x) if seen else x)
             seen.append(x)
+        x = self.bottom(x)
         for up, join, skip in zip(self.up, self.join, seen[-2::-1], strict=True):
             x = up(x)
             x = join(pydl.cat([x, skip], 1) if self.skips else x)

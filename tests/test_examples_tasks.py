@@ -107,9 +107,8 @@ def test_classify_folders(tmp_path):
         for number in range(20):
             pixels = rng.integers(0, 80, (24, 20 + number, 3)) + np.array(colour) * 2 // 3
             image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(tmp_path / "data" / name / f"{number}.png")
-    pictures = ["classify-confusion", "classify-mistakes"]
-    options = ("--data", tmp_path / "data", "--side", 16, "--epochs", 25)
-    result = run("classify", tmp_path, *options, pictures=pictures)
+    options = ("--data", str(tmp_path / "data"), "--side", "16", "--epochs", "25")
+    result = load("classify")["main"](["--out", str(tmp_path), *options])
     assert result["names"] == ["blue", "green", "red"]
     assert result["matrix"].sum() == 12
     assert result["errors"][0] < 0.3
