@@ -39,7 +39,7 @@ LAYERS = (
     ),
     ("ops",),
     ("nn",),
-    ("models", "data", "optim", "metrics", "numeric", "gradcheck"),
+    ("models", "data", "optim", "boxes", "metrics", "numeric", "gradcheck"),
     ("train", "plot", "io", "cost", "bench", "config"),
     ("demo",),
     ("cli",),

@@ -8,6 +8,7 @@ from pydl.plot.bench import roofline, shares, sweep
 from pydl.plot.cost import layers_energy, layers_roofline
 from pydl.plot.graph import Graph, graph
 from pydl.plot.images import feature_maps, images, templates
+from pydl.plot.overlays import boxes, masks
 from pydl.plot.panels import bars, decision_boundary, lines, matrix, scatter
 from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
 from pydl.plot.style import SERIES, available, new_figure, save
@@ -17,6 +18,7 @@ __all__ = [
     "Graph",
     "available",
     "bars",
+    "boxes",
     "confusion",
     "curves",
     "decision_boundary",
@@ -27,6 +29,7 @@ __all__ = [
     "layers_energy",
     "layers_roofline",
     "lines",
+    "masks",
     "matrix",
     "mistakes",
     "new_figure",
