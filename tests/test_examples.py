@@ -198,3 +198,19 @@ def test_the_page_names_scripts_and_pictures_that_are_there():
     for path in [*(ROOT / script for script in scripts), *(PAGE.parent / picture for picture in pictures)]:
         assert path.is_file(), path
         assert path.suffix == ".py" or path.stat().st_size < MOST_BYTES, path
+
+
+def test_survey(tmp_path, capsys):
+    result = run("survey", tmp_path, "--models", "lenet", "mobilenet_v2", pictures=["survey"])
+    assert result == {"lenet": (61_706, 416_520), "mobilenet_v2": (3_504_872, 300_774_272)}
+    assert "the survey: 0.06 M and 0.341 M" in capsys.readouterr().out
+
+
+def test_hardware(tmp_path, capsys):
+    result = run(
+        "hardware", tmp_path, "--model", "lenet", "--batch", 2, pictures=["hardware-energy", "hardware-roofline"]
+    )
+    energy = result["energy"]
+    assert energy["int8"] < energy["int16"] < energy["int32"]
+    assert 0 <= result["bound"] <= 1
+    assert result["rows"] > 6
