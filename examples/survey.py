@@ -52,7 +52,8 @@ def main(argv=None):
     headings = "share of the weights, %", "share of the MACs, %"
     for number, axes in enumerate(figure.subplots(1, 2)):
         kinds = {
-            kind: [round(100 * shares[name][kind][number], 1) for name in totals] for kind in ("convolutions", "fully connected")
+            kind: [round(100 * shares[name][kind][number], 1) for name in totals]
+            for kind in ("convolutions", "fully connected")
         }
         plot.bars(kinds, list(totals), heading=headings[number], axes=axes)
         axes.set_ylim(0, 130)  # room for the legend
