@@ -58,7 +58,7 @@ lib.pydl_set_threads(machine.default_threads())
 
 # ---- kernels ----
 
-_SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+_SUFFIX: dict[np.dtype[Any], str] = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 NULL, _from_buffer = ffi.NULL, ffi.from_buffer
 
 
@@ -79,14 +79,22 @@ class Kernels:
         return function
 
 
-kernels = {dtype: Kernels(isa, suffix) for dtype, suffix in _SUFFIX.items()}  # in the build that this process runs
+def _kernels(isa: str) -> dict[np.dtype[Any], Kernels]:
+    """Return the kernels of a build for each element type; what is not built for AVX-512 runs AVX2's."""
+    found: dict[np.dtype[Any], Kernels] = {}
+    for dtype, suffix in _SUFFIX.items():
+        found[dtype] = Kernels(isa if hasattr(lib, f"pydl_{isa}_{suffix}_gemm") else "avx2", suffix)
+    return found
+
+
+kernels = _kernels(isa)  # in the build that this process runs
 
 
 def use_isa(name: str) -> None:
     """Run the kernels of another build on the tensors made from now on: every one can be called from a test."""
     global isa
     isa = name
-    kernels.update({dtype: Kernels(isa, suffix) for dtype, suffix in _SUFFIX.items()})
+    kernels.update(_kernels(isa))
     _layout.cache_clear()  # layouts hold kernels, and plans belong to layouts
     dense_layout.cache_clear()
 

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from pydl.data import AudioSet, DataLoader, YouTube8M
-from pydl.data.datasets import dequantize, parse_example, parse_sequence_example, read_tfrecord, write_tfrecord
+from pydl.data.datasets import (
+    dequantize,
+    parse_example,
+    parse_sequence_example,
+    quantize,
+    read_tfrecord,
+    serialize_example,
+    serialize_sequence_example,
+    write_tfrecord,
+)
 
 pytest.importorskip("google_crc32c")
 pytest.importorskip("google.protobuf")
@@ -321,3 +330,34 @@ def test_dequantize():
     assert np.allclose(dequantize(codes), np.linspace(-2, 2, 256), atol=1e-6)
     assert np.allclose(dequantize(codes, 0, 255), codes)
     assert dequantize(codes, centred=True).dtype == np.float32
+
+
+def test_messages_are_written_as_the_format_says():
+    values = {"id": [b"a", b""], "labels": [3, -1, 2**63 - 1], "x": [0.5, -2.0], "none": []}
+    assert serialize_example(values) == example(values)
+    assert serialize_example({"x": np.array([1, 2], np.uint8)}) == example({"x": [1, 2]})
+    context, lists = {"labels": [7]}, {"rgb": [[b"one"], [b"two"]], "empty": []}
+    assert serialize_sequence_example(context, lists) == sequence_example(context, lists)
+    found = parse_example(serialize_example(values))
+    assert (found["id"], found["none"], found["x"].dtype) == ([b"a", b""], [], np.float32)
+    assert found["labels"].tolist() == values["labels"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "text"),
+    [
+        (["text"], TypeError, r"'x' must be a list of bytes, of integers or of floats, got \['text'\]"),
+        ([[1, 2]], ValueError, r"'x' must have one dimension, got \(1, 2\)"),
+        (np.array([2**63], np.uint64), ValueError, "'x': .*range"),
+    ],
+)
+def test_what_no_message_holds(value, kind, text):
+    with pytest.raises(kind, match=text):
+        serialize_example({"x": value})
+
+
+def test_eight_bits_come_back():
+    codes = np.arange(256, dtype=np.uint8).reshape(2, 128)
+    np.testing.assert_array_equal(quantize(dequantize(codes)), codes)
+    np.testing.assert_array_equal(quantize(dequantize(codes, -1, 5), -1, 5), codes)
+    assert quantize(np.array([-9.0, 9.0], np.float32)).tolist() == [0, 255]

@@ -107,12 +107,57 @@ def test_feature_maps_have_a_row_for_each_layer():
     np.testing.assert_allclose(after[blue], 1, atol=0.05)  # what was negative is white after ReLU
 
 
+def test_boxes_have_their_classes_colours_and_words():
+    image, corners = np.zeros((3, 40, 50)), np.array([[5.0, 8, 20, 30], [1, 0, 9, 9]])
+    figure = plot.boxes(image, corners, np.array([2, 0]), [0.5, 0.25], truth=corners[:1], names=("a", "b", "c"))
+    (axes,) = figure.axes
+    assert [text.get_text() for text in axes.texts] == ["c 0.50", "a 0.25"]
+    first, second = axes.lines[-2:]
+    assert [line.get_color() for line in (first, second)] == [plot.SERIES[2], plot.SERIES[0]]
+    assert first.get_xydata().tolist() == [[5, 8], [20, 8], [20, 30], [5, 30], [5, 8]]
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--", "-", "-"]
+    grid = plot.new_figure(4, 2).subplots(1, 2)
+    assert plot.boxes(image[:1], np.zeros((0, 4)), heading="none", axes=grid[0]) is grid[0].figure
+    assert not grid[0].lines
+    assert [text.get_text() for text in plot.boxes(image, corners, pydl.tensor([7, 1])).axes[0].texts] == ["7", "1"]
+
+
+def test_masks_cover_what_is_not_background():
+    mask = np.zeros((4, 6), int)
+    mask[0], mask[1], mask[2, 0] = 1, 2, 255
+    (axes,) = plot.masks(np.ones((3, 4, 6)), mask, names=("none", "disc", "ring"), ignore_index=255).axes
+    layer = axes.images[1].get_array()
+    assert layer[0, 0].tolist() == [*bytes.fromhex(plot.SERIES[1][1:]), 166]
+    assert layer[2, 0].tolist() == [0, 0, 0, 166]
+    assert not layer[3, :, 3].any()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["disc", "ring"]
+    everything = plot.masks(np.ones((1, 4, 6)), mask % 3, background=None, opacity=1).axes[0].images[1].get_array()
+    assert (everything[..., 3] == 255).all()
+
+
+def test_names_stand_in_confusion_and_mistakes():
+    (axes,) = plot.confusion(np.eye(2, dtype=int), names=("cat", "dog")).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["cat", "dog"]
+    figure = plot.mistakes(np.ones((1, 1, 4, 4)), np.array([0]), np.array([[0.1, 0.9]]), names=("cat", "dog"))
+    assert figure.axes[0].get_xlabel() == "cat,\nnot dog\n90% sure"
+
+
 POINTS, LABELS = np.zeros((3, 2)), np.zeros(3, int)
+IMAGE, CORNERS = np.zeros((3, 4, 5)), np.zeros((2, 4))
 
 
 @pytest.mark.parametrize(
     ("call", "text"),
     [
+        (lambda: plot.boxes(POINTS, POINTS), r"boxes \(N, 4\), got \(3, 2\)"),
+        (lambda: plot.boxes(POINTS, CORNERS), r"an image \(1 or 3, H, W\), got \(3, 2\)"),
+        (lambda: plot.boxes(IMAGE, CORNERS, LABELS), r"labels \(2,\) for that many boxes, got \(3,\)"),
+        (lambda: plot.boxes(IMAGE, CORNERS, np.array([0, -1])), "integers from 0, got -1"),
+        (lambda: plot.boxes(IMAGE, CORNERS, truth=POINTS), r"truth \(N, 4\), got \(3, 2\)"),
+        (lambda: plot.masks(IMAGE, POINTS), r"an image \(C, H, W\) and a mask .* got \(3, 4, 5\) and \(3, 2\)"),
+        (lambda: plot.masks(IMAGE, np.zeros((4, 5), int), opacity=2), "opacity must be from 0 to 1, got 2"),
+        (lambda: plot.confusion(np.eye(2), names="abc"), "a name for each of 2 classes, got 3"),
+        (lambda: plot.mistakes(IMAGE[None], LABELS[:1], POINTS[:1], names="a"), "each of 2 classes, got 1"),
         (lambda: plot.lines({}), "at least one curve"),
         (lambda: plot.lines({"a": ([1], [])}), "'a' has 1 values of x and 0 of y"),
         (lambda: plot.lines({"a": ([1], [1])}, log="z"), "log must be .*'z'"),
@@ -138,3 +183,10 @@ POINTS, LABELS = np.zeros((3, 2)), np.zeros(3, int)
 def test_parts_refuse_in_words(call, text):
     with pytest.raises(ValueError, match=text):
         call()
+
+
+def test_classes_need_names():
+    with pytest.raises(IndexError, match="boxes: class 3 has no name: there are 2 names"):
+        plot.boxes(IMAGE, CORNERS, np.array([0, 3]), names=("a", "b"))
+    with pytest.raises(IndexError, match="masks: class 255 has no name"):
+        plot.masks(IMAGE, np.full((4, 5), 255), names=("a", "b"))

@@ -102,7 +102,7 @@ class Tracer:
         assert node is not None
         needs = [self._reached(edge) for edge in node.edges]
         (self._plain.discard if any(needs) else self._plain.add)(id(node))
-        op = count(name, inputs, results, saved, needs)
+        op = count(name.removesuffix(" + relu"), inputs, results, saved, needs)
         node.edges, node.saved, node.backward = [], (), _no_way_back
         if op is None:
             return

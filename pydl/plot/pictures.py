@@ -52,27 +52,40 @@ def filters(weight: Values) -> Any:
     return figure
 
 
-def confusion(matrix: Array) -> Any:
+def confusion(matrix: Array, *, names: Sequence[str] | None = None, figure: Any = None) -> Any:
     """Draw a confusion matrix: each row a true class, each column an answer, mistakes in orange.
 
     Args:
         matrix: (classes, classes) of counts, as ``metrics.confusion_matrix`` returns it.
+        names: Of the classes; up to 20 are written as numbers if None.
+        figure: Draw into this Figure or SubFigure of matplotlib's; into a new one if None.
 
     Returns:
-        A matplotlib Figure.
+        The matplotlib Figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: The matrix is not square.
+        ValueError: The matrix is not square, or the names are not as many.
     """
     _check_confusion(matrix)
-    size = float(np.clip(0.45 * len(matrix) + 1, 4, 10))
-    figure = new_figure(size, size)
-    _draw_confusion(figure, matrix)
+    if names is not None and len(names) != len(matrix):
+        raise ValueError(f"confusion: expects a name for each of {len(matrix)} classes, got {len(names)}")
+    if figure is None:
+        size = float(np.clip(0.45 * len(matrix) + 1, 4, 10))
+        figure = new_figure(size, size)
+    _draw_confusion(figure, matrix, names)
     return figure
 
 
-def mistakes(images: Values, labels: Values, probabilities: Values, *, count: int = 24) -> Any:
+def mistakes(
+    images: Values,
+    labels: Values,
+    probabilities: Values,
+    *,
+    count: int = 24,
+    names: Sequence[str] | None = None,
+    figure: Any = None,
+) -> Any:
     """Draw the images that a model is most sure about and wrong: true class, answer and its probability under each.
 
     Args:
@@ -80,18 +93,25 @@ def mistakes(images: Values, labels: Values, probabilities: Values, *, count: in
         labels: (N,) integers.
         probabilities: (N, classes).
         count: How many to draw at most.
+        names: Of the classes; their numbers if None.
+        figure: Draw into this Figure or SubFigure of matplotlib's; into a new one if None.
 
     Returns:
-        A matplotlib Figure.
+        The matplotlib Figure.
 
     Raises:
         ImportError: matplotlib is not installed.
-        ValueError: The shapes do not fit.
+        ValueError: The shapes do not fit, or there are fewer names than classes.
     """
     arrays = array_of(images), array_of(labels), array_of(probabilities)
     _check_mistakes(*arrays)
-    figure = new_figure(8, 4.6)
-    _draw_mistakes(figure, *arrays, columns=8, rows=-(-count // 8), count=count)
+    if names is not None and len(names) < arrays[2].shape[1]:
+        raise ValueError(f"mistakes: expects a name for each of {arrays[2].shape[1]} classes, got {len(names)}")
+    columns = 8 if names is None else 6
+    rows = -(-count // columns)
+    if figure is None:
+        figure = new_figure(8, (1.4 if names is None else 1.75) * rows + 0.4)
+    _draw_mistakes(figure, *arrays, columns=columns, rows=rows, count=count, names=names)
     return figure
 
 
@@ -219,7 +239,7 @@ def _draw_filters(panel: Any, weight: Array) -> None:
     title(panel, "First-layer filters")
 
 
-def _draw_confusion(panel: Any, matrix: Array) -> None:
+def _draw_confusion(panel: Any, matrix: Array, names: Sequence[str] | None = None) -> None:
     axes = panel.subplots()
     classes = len(matrix)
     right = np.eye(classes, dtype=bool)
@@ -230,8 +250,10 @@ def _draw_confusion(panel: Any, matrix: Array) -> None:
     if classes <= 20:
         for row, column in np.argwhere(matrix > 0):
             axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=9, color=INK)
-        axes.set_xticks(range(classes))
-        axes.set_yticks(range(classes))
+    if classes <= 20 or names is not None:
+        written = range(classes) if names is None else names
+        axes.set_xticks(range(classes), written, rotation=0 if names is None else 90)
+        axes.set_yticks(range(classes), written)
     axes.tick_params(length=0, labelsize=9, colors=GREY)
     axes.spines[:].set_color(GREY)
     axes.set_xlabel("answer", fontsize=9, color=GREY)
@@ -240,7 +262,15 @@ def _draw_confusion(panel: Any, matrix: Array) -> None:
 
 
 def _draw_mistakes(
-    panel: Any, images: Array, labels: Array, probabilities: Array, *, columns: int, rows: int, count: int
+    panel: Any,
+    images: Array,
+    labels: Array,
+    probabilities: Array,
+    *,
+    columns: int,
+    rows: int,
+    count: int,
+    names: Sequence[str] | None = None,
 ) -> None:
     answers = probabilities.argmax(axis=1)
     sure = probabilities.max(axis=1)
@@ -252,5 +282,8 @@ def _draw_mistakes(
     for axes, at in zip(grid.flat, worst, strict=False):
         picture = images[at].transpose(1, 2, 0)
         axes.imshow(picture if picture.shape[2] == 3 else picture[..., 0], cmap="gray_r")
-        axes.set_xlabel(f"{labels[at]}, not {answers[at]}\n{sure[at]:.0%} sure", fontsize=8, color=INK, labelpad=2)
+        true, answer = (str(label) if names is None else names[label] for label in (labels[at], answers[at]))
+        between = " " if names is None else "\n"
+        text = f"{true},{between}not {answer}\n{sure[at]:.0%} sure"
+        axes.set_xlabel(text, fontsize=8, color=INK, labelpad=2)
     title(panel, f"The worst mistakes: {len(worst)} of {len(wrong)}" if len(wrong) else "No mistakes")

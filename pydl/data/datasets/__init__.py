@@ -12,8 +12,15 @@ from pydl.data.datasets.imagenet import ImageNet
 from pydl.data.datasets.images import StoredImages, VisionDataset, read_image
 from pydl.data.datasets.masks import decode_rle, encode_rle, polygon_mask
 from pydl.data.datasets.mnist import MNIST, FashionMNIST
-from pydl.data.datasets.tfrecord import parse_example, parse_sequence_example, read_tfrecord, write_tfrecord
-from pydl.data.datasets.video import AudioSet, YouTube8M, dequantize
+from pydl.data.datasets.tfrecord import (
+    parse_example,
+    parse_sequence_example,
+    read_tfrecord,
+    serialize_example,
+    serialize_sequence_example,
+    write_tfrecord,
+)
+from pydl.data.datasets.video import AudioSet, YouTube8M, dequantize, quantize
 from pydl.data.datasets.voc import VOCDetection, VOCSegmentation
 
 __all__ = [
@@ -38,7 +45,10 @@ __all__ = [
     "parse_example",
     "parse_sequence_example",
     "polygon_mask",
+    "quantize",
     "read_image",
     "read_tfrecord",
+    "serialize_example",
+    "serialize_sequence_example",
     "write_tfrecord",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, BinaryIO
 
@@ -176,6 +176,61 @@ def parse_sequence_example(data: bytes) -> tuple[dict[str, Feature], dict[str, l
     return _features(message.context), lists
 
 
+def serialize_example(features: Mapping[str, Any]) -> bytes:
+    """Return a tf.Example of features, which ``parse_example`` reads.
+
+    Args:
+        features: For each name a list of bytes; or integers (n,), which become int64; or floats (n,), which become
+            float32.
+
+    Returns:
+        The message.
+
+    Raises:
+        ImportError: The package protobuf is not installed.
+        TypeError: A value is something else.
+        ValueError: A value has another number of dimensions, or an integer needs more than 64 bits.
+
+    Example:
+        >>> parse_example(serialize_example({"id": [b"x"], "labels": [3, 5]}))
+        {'id': [b'x'], 'labels': array([3, 5])}
+    """
+    message = _classes()["Example"]()
+    _fill_features(message.features, features)
+    data: bytes = message.SerializeToString()
+    return data
+
+
+def serialize_sequence_example(context: Mapping[str, Any], feature_lists: Mapping[str, Sequence[Any]]) -> bytes:
+    """Return a tf.SequenceExample, which ``parse_sequence_example`` reads.
+
+    Args:
+        context: What the whole sequence has, as ``serialize_example`` takes features.
+        feature_lists: For each name the features of each step, each as ``serialize_example`` takes one.
+
+    Returns:
+        The message.
+
+    Raises:
+        ImportError: The package protobuf is not installed.
+        TypeError: A value is something else.
+        ValueError: A value has another number of dimensions, or an integer needs more than 64 bits.
+
+    Example:
+        >>> parse_sequence_example(serialize_sequence_example({"labels": [3]}, {"rgb": [[b"one"], [b"two"]]}))
+        ({'labels': array([3])}, {'rgb': [[b'one'], [b'two']]})
+    """
+    message = _classes()["SequenceExample"]()
+    _fill_features(message.context, context)
+    for name, steps in feature_lists.items():
+        entry = message.feature_lists.feature_list.add(key=name)
+        entry.value.SetInParent()  # a list without steps is there, too
+        for step in steps:
+            _fill(entry.value.feature.add(), name, step)
+    data: bytes = message.SerializeToString()
+    return data
+
+
 def _length(file: BinaryIO, path: str, number: int, start: int, size: int) -> int:
     """Read a record's header and return how many bytes of data follow; they are all there."""
     where = f"read_tfrecord: {path}: record {number} (byte {start})"
@@ -247,3 +302,25 @@ def _feature(message: Any) -> Feature:
     if message.HasField("int64_list"):
         return np.array(message.int64_list.value, np.int64)
     return list(message.bytes_list.value)
+
+
+def _fill_features(message: Any, features: Mapping[str, Any]) -> None:
+    for name, value in features.items():
+        _fill(message.feature.add(key=name).value, name, value)
+
+
+def _fill(message: Any, name: str, value: Any) -> None:
+    """Write one feature into its message."""
+    if isinstance(value, (list, tuple)) and all(isinstance(item, bytes) for item in value):
+        message.bytes_list.value.extend(value)
+        return
+    numbers = np.asarray(value)
+    if numbers.dtype.kind not in "iuf":
+        raise TypeError(f"serialize_example: {name!r} must be a list of bytes, of integers or of floats, got {value!r}")
+    if numbers.ndim != 1:
+        raise ValueError(f"serialize_example: {name!r} must have one dimension, got {numbers.shape}")
+    into = message.float_list if numbers.dtype.kind == "f" else message.int64_list
+    try:
+        into.value.extend(numbers.tolist())
+    except ValueError as error:
+        raise ValueError(f"serialize_example: {name!r}: {error}") from None

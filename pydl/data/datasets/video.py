@@ -239,6 +239,26 @@ def dequantize(codes: Array, low: float = -2.0, high: float = 2.0, *, centred: b
     return x
 
 
+def quantize(values: Array, low: float = -2.0, high: float = 2.0) -> Array:
+    """Return the eight bits that stand for numbers in ``dequantize``: the nearest q, 0 and 255 for what lies beyond.
+
+    Args:
+        values: float32 or float64 of any shape.
+        low: What 0 stands for.
+        high: What 255 stands for.
+
+    Returns:
+        uint8 of the same shape.
+
+    Example:
+        >>> quantize(np.array([-7.0, -2.0, 0.1, 2.0])).tolist()
+        [0, 0, 134, 255]
+    """
+    with no_grad():
+        codes: Array = ((Tensor(values) - low) * (255 / (high - low))).round().clamp(0, 255).numpy()
+    return codes.astype(np.uint8)
+
+
 def _text(found: dict[str, Feature], name: str) -> str:
     value = found.get(name)
     return value[0].decode("utf-8", "replace") if isinstance(value, list) and value else ""
