@@ -36,7 +36,7 @@ ISAS = {  # machine: {instruction set: its flags}
 # whose loops are written out, which it would make up to three times as large and no faster.
 SIZED = ["baseline_f32", "baseline_f64", "avx2_f64", "neon_f64"]
 LEFT_OUT = ["avx512_f64"]  # float64, which is for checks, runs AVX2's there: an eighth of the binary
-WRITTEN_OUT = ["elementwise", "optim", "optim_adaptive", "reduce", "unary"]
+WRITTEN_OUT = ["copy", "elementwise", "optim", "optim_adaptive", "reduce", "softmax", "unary"]
 CFLAGS = ["-std=gnu11", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 CFLAGS += ["-fno-asynchronous-unwind-tables"]  # a tenth of the wheel, for nobody
 CFLAGS += ["-ffunction-sections", "-fdata-sections"]  # what a variant never calls stays out
