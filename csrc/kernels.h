@@ -63,22 +63,23 @@ void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const
 
 /* ---- recurrent.c: see struct pydl_recurrent ---- */
 
-/* gates: on entry the part of the inputs, W x + b of every step; on exit the gates' values. From
- * h0, c0 (N, H; NULL: zeros; c of LSTM alone) each step takes
+/* gates: on entry, if D = 0, the inputs' part of every step, x w_ih + b; on exit the gates' values.
+ * With x (rows, D) and w_ih (gates, D) each step adds that itself (D = 0: NULL). From h0, c0 (N, H;
+ * NULL: zeros; c of LSTM alone) each step takes
  *   RNN   h = act(gate + w h)
  *   LSTM  i, f, g, o = sigmoid, sigmoid, tanh, sigmoid (gates + w h); c = f c + i g; h = o tanh c
  *   GRU   q = w h + bias; r, z = sigmoid(gates + q); n = tanh(gate + r q_n); h = n + z (h - n)
- * with w (gates, H) and bias (gates; of GRU alone). y: h after each step; h_n, c_n (N, H): after
- * the last. What the way back needs, all NULL or none: h_before, c_before (c of LSTM alone): the
- * state before each step; inner: tanh c of LSTM, q_n of GRU. */
+ * with w (gates, H); bias (gates; of GRU, or if D > 0 that of the inputs) or NULL. y: h after each
+ * step; h_n, c_n (N, H): after the last. What the way back needs, or NULL: before (rows, H + D): h
+ * before each step and its x; c_before; inner: tanh c of LSTM, q_n of GRU. */
 int64_t KERNEL(recurrent_forward_workspace)(const struct pydl_recurrent *g);
-void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *w,
-                               const real *bias, const real *h0, const real *c0, real *gates,
-                               real *y, real *h_n, real *c_n, real *h_before, real *c_before,
-                               real *inner, void *workspace);
-/* From dy (or NULL), dh_n, dc_n (or NULL): dgates, the gradient to what entered `gates`; dhidden
- * (of GRU alone): the gradient to q; dh0, dc0 (N, H). The weights' gradients are products of these.
- */
+void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *x,
+                               const real *w_ih, const real *w, const real *bias, const real *h0,
+                               const real *c0, real *gates, real *y, real *h_n, real *c_n,
+                               real *before, real *c_before, real *inner, void *workspace);
+/* From dy (or NULL), dh_n, dc_n (or NULL): dgates, the gradient to the sums that entered the gates;
+ * dhidden (of GRU alone): the gradient to q; dh0, dc0 (N, H). h_before is read for GRU alone. The
+ * weights' gradients are products of these. */
 int64_t KERNEL(recurrent_backward_workspace)(const struct pydl_recurrent *g);
 void KERNEL(recurrent_backward)(const struct pydl_recurrent *g, const int64_t *begin, const real *w,
                                 const real *gates, const real *h_before, const real *c_before,
@@ -213,8 +214,8 @@ void KERNEL(response_norm_backward)(int64_t rows, int64_t C, int64_t size, doubl
 
 /* ---- embedding.c: table (rows, D), index (n) numbers of rows ---- */
 
-/* y[i, :] = table[index[i], :]. Returns the first i whose index is no row, else -1 (else y is not
- * written). */
+/* y[i, :] = table[index[i], :]. Returns the first i whose index is no row (then nothing is
+ * written), else -1. */
 int64_t KERNEL(embedding_forward)(int64_t n, int64_t rows, int64_t D, const real *table,
                                   const int64_t *index, real *y);
 /* dtable[r, :] = sum of dy[i, :] over the i with index[i] == r, in ascending order, divided by
@@ -232,9 +233,10 @@ void KERNEL(embedding_backward)(int64_t n, int64_t rows, int64_t D, int64_t padd
 void KERNEL(resize_forward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
                             const int64_t *row, const int64_t *column, const real *row_share,
                             const real *column_share, const real *x, real *y);
+int64_t KERNEL(resize_backward_workspace)(int64_t Q, int64_t C);
 void KERNEL(resize_backward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
                              const int64_t *row, const int64_t *column, const real *row_share,
-                             const real *column_share, const real *dy, real *dx);
+                             const real *column_share, const real *dy, real *dx, void *workspace);
 
 /* ---- optim.c, optim_adaptive.c: one pass over parameter, gradient and state ---- */
 

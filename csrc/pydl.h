@@ -63,11 +63,12 @@ struct pydl_pool2d {
  * `reverse`. A sequence array holds the rows of step 0, then those of step 1, ...: step t has rows
  * begin[t] <= row < begin[t + 1], one for each sequence that is so long, the longest first, so that
  * their number never grows. Gates have 1 (RNN), 4 (LSTM: input, forget, cell, output) or 3 (GRU:
- * reset, update, new) times H columns. Sequences first <= n < last are computed. */
+ * reset, update, new) times H columns. D > 0: each step multiplies its inputs of D features too,
+ * but GRU's. Sequences first <= n < last are computed. */
 enum pydl_cell { PYDL_RNN_TANH, PYDL_RNN_RELU, PYDL_LSTM, PYDL_GRU };
 
 struct pydl_recurrent {
-    int64_t cell, T, N, H, reverse;
+    int64_t cell, T, N, H, D, reverse;
     int64_t first, last;
 };
 

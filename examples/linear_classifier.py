@@ -56,6 +56,15 @@ def make_images(count, seed):
     return pydl.tensor(np.array(images), dtype=pydl.float32), pydl.tensor(np.repeat(np.arange(10), count))
 
 
+def load(folder, count):
+    """Return training and test images with their labels, and the names of the classes: CIFAR-10's, or the shapes."""
+    if folder is None:
+        return make_images(count, seed=1), make_images(50, seed=2), CLASSES
+    training, test = data.CIFAR10(folder), data.CIFAR10(folder, train=False)
+    chosen = np.arange(min(10 * count, len(training)))  # the classes come in random order
+    return training.gather(chosen), test.gather(np.arange(len(test))), training.classes
+
+
 def train(images, labels, loss_function, epochs):
     """Return a linear classifier of 3,072 inputs and 10 scores."""
     pydl.manual_seed(0)
@@ -90,6 +99,7 @@ def four_pixels(path):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="pydl-examples", metavar="FOLDER", help="where the pictures go")
+    parser.add_argument("--data", metavar="FOLDER", help="take CIFAR-10's binary files from here, and not the shapes")
     parser.add_argument("--images", type=int, default=200, help="training images of each class (%(default)s)")
     parser.add_argument("--epochs", type=int, default=20, help="(%(default)s)")
     options = parser.parse_args(argv)
@@ -98,19 +108,19 @@ def main(argv=None):
     scores = four_pixels(os.path.join(options.out, "linear-scores.png"))
     print("four pixels:", ", ".join(f"{name} {score:.2f}" for name, score in scores.items()))
 
-    images, labels = make_images(options.images, seed=1)
-    test_images, test_labels = make_images(50, seed=2)
+    (images, labels), (test_images, test_labels), classes = load(options.data, options.images)
+    first = [(test_labels == number).nonzero()[0, 0].item() for number in range(10)]
     accuracy, by_class = {}, {}
     figure = plot.new_figure(9.2, 4.5)
     panels = figure.subfigures(3, 1, height_ratios=(0.85, 1, 1))
-    plot.images(test_images[::50], heading="An image of each class", figure=panels[0])
+    plot.images(test_images[first], heading="An image of each class", figure=panels[0])
     for panel, loss_function in zip(panels[1:], (nn.CrossEntropyLoss(), nn.SVMLoss()), strict=True):
         name = "softmax" if isinstance(loss_function, nn.CrossEntropyLoss) else "SVM"
         model = train(images, labels, loss_function, options.epochs)
         result = evaluate(model, test_images - 0.5, test_labels)
         right = result.scores.argmax(axis=1) == test_labels.numpy()
         accuracy[name] = result.accuracy
-        by_class[name] = dict(zip(CLASSES, right.reshape(10, -1).mean(axis=1).tolist(), strict=True))
+        by_class[name] = {part: right[test_labels.numpy() == k].mean() for k, part in enumerate(classes)}
         captions = [f"{part}\n{share:.0%}" for part, share in by_class[name].items()]
         heading = f"Templates, {name} loss: {result.accuracy:.0%} of the test images right"
         plot.templates(model[1].weight, (3, 32, 32), names=captions, heading=heading, figure=panel)

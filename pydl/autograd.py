@@ -27,7 +27,9 @@ from pydl.grad_mode import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
+from pydl.hooks import Handle as Handle, weak_setter
 from pydl.native import Array, Layout
+from pydl.watch import tell, watchers
 
 if TYPE_CHECKING:
     from pydl.ops.methods import Methods
@@ -36,8 +38,10 @@ else:
 
 Backward = Callable[..., Sequence[Any]]  # of tensors: (dy, needs), a Tensor or None for each input
 ArrayBackward = Callable[..., Sequence[Array | None]]  # the same of arrays
+Constant = tuple[int, "weakref.ref[Tensor]", Layout]  # which input, the tensor, how it lies
 
 _counter = itertools.count()
+HANDFUL = 9  # a result of so many elements at most leaves its values with its node
 
 
 class _Array:
@@ -185,8 +189,7 @@ class Tensor(Methods):
         """Keep :attr:`grad` although this is not a leaf."""
         if self._node is None:
             return
-        target = _weak_setter(self)
-        self.register_hook(target)
+        self.register_hook(weak_setter(self))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None:
@@ -211,42 +214,50 @@ class Size(tuple[int, ...]):
         return f"pydl.Size({list(self)})"
 
 
-class Handle:
-    """What registering a hook returns; :meth:`remove` takes the hook away again."""
-
-    _ids = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any], hook: Any) -> None:
-        self._hooks, self._id = hooks, next(Handle._ids)
-        hooks[self._id] = hook
-
-    def remove(self) -> None:
-        """Take the hook away; doing so twice is harmless."""
-        self._hooks.pop(self._id, None)
-
-
 class Node:
     """One op on the tape: its name, where its inputs came from, and the closure that carries gradients back.
 
     An edge is a leaf, the node of an input's op (or that and which of its results the input is), or None where no
     gradient is needed.
+
+    For the picture of the graph (:func:`pydl.plot.graph`), `value` is the result's memory while it is a handful of
+    elements (an array, or layout and address; a list of arrays where there are several results), and `constants` are
+    the inputs that need no gradient. Neither keeps a Tensor alive, and neither is set where there is none.
     """
 
-    __slots__ = ("__weakref__", "backward", "edges", "fresh", "hooks", "name", "order", "results", "saved")
+    __slots__ = (
+        "__weakref__",
+        "backward",
+        "constants",
+        "edges",
+        "fresh",
+        "hooks",
+        "name",
+        "order",
+        "results",
+        "saved",
+        "value",
+    )
+    constants: tuple[Constant, ...]
+    value: Any
 
     def __init__(
         self, name: str, inputs: Sequence[Tensor | None], backward: Backward, results: int = 1, fresh: bool = False
     ) -> None:
         self.name, self.backward, self.results, self.fresh = name, backward, results, fresh
         self.order = next(_counter)
-        self.edges: list[Any] = []
+        edges: list[Any] = []
+        self.edges = edges
         for x in inputs:  # a loop costs half of a comprehension here, and every op of a model passes by
-            if x is None or not x.requires_grad:
-                self.edges.append(None)
-            elif x._node is None:
-                self.edges.append(x)
+            if x is None:
+                edges.append(None)
+            elif x.requires_grad:
+                node = x._node
+                edges.append(x if node is None else node if node.results == 1 else (node, x._index))
             else:
-                self.edges.append(x._node if x._node.results == 1 else (x._node, x._index))
+                constant = len(edges), weakref.ref(x), x._layout or layout_of(x)
+                self.constants = (*getattr(self, "constants", ()), constant)
+                edges.append(None)
         self.saved: Sequence[tuple[list[int], int]] = ()
         self.hooks: dict[int, Any] | None = None
 
@@ -335,6 +346,9 @@ def record(
             _remember(y._base, y)
     if needs_grad(*inputs):
         attach(y, name, inputs, on_arrays(backward), (*saved, y) if save_result else saved)
+        if array.size <= HANDFUL:
+            node: Any = y._node
+            node.value = array if view_of is None else array.copy()  # a view would keep all of its base's memory
     return y
 
 
@@ -372,11 +386,18 @@ def attach(
     """
     node = y._node = Node(name, inputs, backward, 1, fresh)
     y.requires_grad = True
+    form = y._layout
+    if form is not None and form.size <= HANDFUL:
+        node.value = form, y._pointer
     if saved:
         node.saved = cells = []
         for x in saved:
-            cell = x._version or version(x)
+            cell = x._version
+            if cell is None:  # version(x), without a call
+                cell = x._version = [0]
             cells.append((cell, cell[0]))
+    if watchers:
+        tell(name, inputs, (y,), saved)
 
 
 def record_many(
@@ -394,20 +415,18 @@ def record_many(
     if needs_grad(*inputs):
         node = Node(name, inputs, on_arrays(backward), len(ys))
         node.saved = [(cell, cell[0]) for cell in map(version, saved)]
+        node.value = [array.copy() if array.size <= HANDFUL else None for array in arrays]
         for index, y in enumerate(ys):
             if y._array.dtype.kind == "f":
                 y._node, y._index, y.requires_grad = node, index, True
+        tell(name, inputs, ys, saved)
     return ys
 
 
 def _remember(base: Tensor, view: Tensor) -> None:
-    views = base._views
-    if views is None:
-        base._views = [weakref.ref(view)]
-        return
+    views = base._views = base._views or []
     views.append(weakref.ref(view))
-    count = len(views)
-    if count >= 64 and count & (count - 1) == 0:
+    if len(views) >= 64 and len(views) & (len(views) - 1) == 0:
         views[:] = [reference for reference in views if reference() is not None]
 
 
@@ -416,17 +435,6 @@ def version(x: Tensor) -> list[int]:
     if x._version is None:
         x._version = [0]
     return x._version
-
-
-def _weak_setter(y: Tensor) -> Callable[[Tensor], None]:
-    reference = weakref.ref(y)
-
-    def set_grad(g: Tensor) -> None:
-        target = reference()
-        if target is not None:
-            target.grad = g
-
-    return set_grad
 
 
 def _as_array(values: Any) -> Array:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m pydl`` and ``pydl`` with the commands demo, train, bench and doctor."""
+"""The command line: ``python -m pydl`` and ``pydl`` with the commands that ``pydl --help`` lists."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from pydl import config, demo, models, native, plot
 from pydl._version import __version__
 from pydl.bench import peers, run as bench, sweep
+from pydl.cost import command as costs
 from pydl.train import command
 
 _EXAMPLES = """examples:
@@ -20,6 +21,7 @@ _EXAMPLES = """examples:
   pydl train --model mlp --loss svm            another model, another loss
   pydl train --data ~/mnist --epochs 5         four MNIST-named IDX files in a folder
   pydl bench gemm conv                         kernels against NumPy and this machine's limits
+  pydl summary --model resnet50                what each layer of a network costs
   pydl doctor                                  CPU, kernels, threads, libraries
 """
 _DEMO_EXAMPLES = """examples:
@@ -141,6 +143,22 @@ def _bench(options: argparse.Namespace) -> int:
     return _finish(options, result)
 
 
+def _cost(options: argparse.Namespace) -> int:
+    _set_threads(options)
+    result = costs.run(
+        options.command,
+        model=options.model,
+        input=options.input,
+        batch=options.batch,
+        out=options.out,
+        backward=getattr(options, "backward", False),
+        bits=getattr(options, "bits", 16),
+        floating=getattr(options, "float", False),
+        quiet=options.json,
+    )
+    return _finish(options, result)
+
+
 def _write(result: dict[str, Any], out: str, name: str, pictures: Mapping[str, Callable[[Any], Any]]) -> list[str]:
     """Write a result of the bench as JSON and, where matplotlib is installed, as the pictures that it has data for."""
     files = [bench.save(result, out, name + ".json")]
@@ -150,7 +168,7 @@ def _write(result: dict[str, Any], out: str, name: str, pictures: Mapping[str, C
     return files
 
 
-_COMMANDS = {"demo": _demo, "train": _train, "bench": _bench, "doctor": _doctor}
+_COMMANDS = {"demo": _demo, "train": _train, "bench": _bench, **dict.fromkeys(costs.KINDS, _cost), "doctor": _doctor}
 
 
 def _set_threads(options: argparse.Namespace) -> None:
@@ -206,6 +224,11 @@ def _parser() -> _Parser:
     one.add_argument("--out", metavar="FOLDER", help="where JSON and pictures go (pydl-bench for --peers and --sweep)")
     one.add_argument("--json", action="store_true", help=_JSON)
 
+    for kind, text in costs.KINDS.items():
+        epilog = f"examples:\n{costs.EXAMPLES[kind]}"
+        one = commands.add_parser(kind, help=text, description=text, epilog=epilog, formatter_class=plain)
+        _add_cost(one, kind)
+
     text = "show CPU, kernels, threads, libraries and versions, and what is wrong with them"
     one = commands.add_parser("doctor", help=text, description=text)
     one.add_argument("--json", action="store_true", help=_JSON)
@@ -225,6 +248,26 @@ def _add_training(parser: argparse.ArgumentParser, *, epochs: int | None, batch_
     parser.add_argument("--limit", type=_count, metavar="N", help="train on so many images only, drawn at random (all)")
     parser.add_argument("--out", default=out, metavar="FOLDER", help=f"where files go ({out})")
     parser.add_argument("--json", action="store_true", help=_JSON)
+
+
+def _add_cost(parser: argparse.ArgumentParser, kind: str) -> None:
+    parser.add_argument("--model", choices=list(models.MODELS), required=True, help="which model")
+    parser.add_argument(
+        "--input", type=_shape, metavar="C,H,W", help="shape of one input (what the model was made for)"
+    )
+    parser.add_argument("--batch", type=_count, default=1, metavar="N", help="inputs at once (1)")
+    if kind == "roofline":
+        parser.add_argument("--backward", action="store_true", help="time the gradients, too")
+    if kind == "energy":
+        parser.add_argument("--bits", type=int, choices=(8, 16, 32), default=16, help="of a number (16)")
+        parser.add_argument("--float", action="store_true", help="floating-point numbers instead of whole ones")
+    parser.add_argument("--threads", type=_threads, metavar="N", help=_THREADS)
+    parser.add_argument("--out", metavar="FOLDER", help="where JSON and, if there is one, a picture go (nowhere)")
+    parser.add_argument("--json", action="store_true", help=_JSON)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple([_integer(size, 1, 2**31 - 1) for size in text.split(",")])
 
 
 def _integer(text: str, least: int, most: int) -> int:

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pydl import metrics, models, native, nn, plot, random
+from pydl import cost, metrics, models, native, nn, plot, random
 from pydl._version import __version__
 from pydl.autograd import Tensor, no_grad
-from pydl.bench import flops, machine
+from pydl.bench import machine
 from pydl.bench.baseline import NumpyNet
 from pydl.config import report
 from pydl.native import Array
@@ -146,9 +146,10 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -
             rates[name].append(count * repeats[name] / _seconds(work, repeats[name]))
     time.sleep(0.1)
     peak = machine.peak_gflops()
-    work_of = flops.count(model, tuple(images.shape[1:]))
+    image = cost.summary(model, (1, *images.shape[1:])).total
+    forward, gradients = 2 * image.forward.macs / 1e9, 2 * image.backward.macs / 1e9
     speed = {name: statistics.median(values) for name, values in rates.items()}
-    training, inference = speed["training"] * work_of.training / 1e9, speed["inference"] * work_of.forward / 1e9
+    training, inference = speed["training"] * (forward + gradients), speed["inference"] * forward
     ratios = [ours / plain for ours, plain in zip(rates["training"], rates["numpy_training"], strict=True)]
     return {
         **speed,

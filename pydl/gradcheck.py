@@ -1,23 +1,56 @@
-"""Check a gradient against finite differences."""
+"""Check gradients against finite differences: a function's here, a model's in ``numeric/model.py``."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from pydl.autograd import Tensor, no_grad
 from pydl.native import Array
+from pydl.nn.module import Module
 from pydl.walk import grad
+
+if TYPE_CHECKING:
+    from pydl.numeric.report import Report
 
 _EVERY_ELEMENT = 1000  # beyond this many elements of an input, one random direction is tried instead
 
 
 class GradcheckError(RuntimeError):
     """A gradient differs from the finite difference."""
+
+
+@overload
+def gradcheck(  # type: ignore[overload-overlap] # a Module is callable, too
+    func: Module,
+    inputs: Tensor | Sequence[Any],
+    *,
+    eps: float = 1e-06,
+    atol: float = 1e-05,
+    rtol: float = 0.001,
+    nondet_tol: float = 0.0,
+    loss: Callable[..., Tensor] | None = None,
+    target: Any = None,
+    samples: int = 20,
+) -> Report: ...
+
+
+@overload
+def gradcheck(
+    func: Callable[..., Any],
+    inputs: Tensor | Sequence[Any],
+    *,
+    eps: float = 1e-06,
+    atol: float = 1e-05,
+    rtol: float = 0.001,
+    raise_exception: bool = True,
+    nondet_tol: float = 0.0,
+    fast_mode: bool = False,
+) -> bool: ...
 
 
 def gradcheck(
@@ -30,34 +63,62 @@ def gradcheck(
     raise_exception: bool = True,
     nondet_tol: float = 0.0,
     fast_mode: bool = False,
-) -> bool:
-    """Compare the gradient of `func` with ``(f(x + eps) - f(x - eps)) / (2 eps)``.
+    loss: Callable[..., Tensor] | None = None,
+    target: Any = None,
+    samples: int = 20,
+) -> bool | Report:
+    """Compare the gradient of a function or of a model with ``(f(x + eps) - f(x - eps)) / (2 eps)``.
 
-    The results are weighted with fixed random numbers and summed, and that sum's gradient is checked: for each element
-    of each input that requires one, or along one random direction for inputs of more than 1,000 elements.
+    The results of a function are weighted with fixed random numbers and summed, and that sum's gradient is checked: for
+    each element of each input that requires one, or along one random direction for inputs of more than 1,000 elements.
+
+    A Module is checked as a whole: the gradient of its loss with respect to `samples` entries of each parameter (and of
+    each input that requires one), in float64 whatever its own dtype. The answer is a report that is true if all agree
+    and whose text is a table: relative errors, the wrong entries with both values, and apart from them the kinks of
+    ReLU and maxima, where a finite difference means little. Every forward pass begins with the same random state and
+    buffers, so that dropout drops the same elements; afterwards the model, its gradients and the random state are as
+    they were.
 
     Args:
-        func: A function of tensors that returns a tensor or several.
-        inputs: Its arguments; at least one a float64 tensor that requires a gradient.
-        eps: The step.
-        atol: Absolute tolerance.
+        func: A function of tensors that returns a tensor or several; or a Module.
+        inputs: Its arguments; for a function, at least one a float64 tensor that requires a gradient.
+        eps: The step; for a Module, times the entry where that is beyond 1.
+        atol: Absolute tolerance; for a Module, in units of each parameter's largest gradient.
         rtol: Relative tolerance.
-        raise_exception: Raise, or return False.
+        raise_exception: For a function: raise, or return False. A Module's wrong gradients are in its report.
         nondet_tol: How far two gradients of the same inputs may differ.
-        fast_mode: One random direction for every input.
+        fast_mode: For a function: one random direction for every input.
+        loss: For a Module: called with its result (and with the target, if there is one), returns a tensor with one
+            element. None sums the results, weighted with fixed random numbers.
+        target: For a Module: the second argument of `loss`.
+        samples: For a Module: how many entries of each parameter to check, chosen at random; all where there are fewer.
 
     Returns:
-        True if they agree.
+        True if they agree; for a Module, a :class:`pydl.numeric.Report`.
 
     Raises:
-        GradcheckError: They do not; the text names input, index and both values.
-        ValueError: No input requires a gradient.
+        GradcheckError: They do not; the text names input, index and both values. For a Module: two runs differ, so that
+            nothing can be compared; the loss is not finite or has no history.
+        ValueError: No input requires a gradient; the loss of a Module has more than one element.
+
+    Reference:
+        Li, Karpathy, Johnson: CS231n, Stanford 2016, lecture 3 (gradient check) and notes, "Neural networks part 3".
 
     Example:
         >>> import pydl
         >>> gradcheck(lambda x: x.exp() * x, pydl.tensor([0.5, 1.0], dtype=pydl.float64, requires_grad=True))
         True
+        >>> report = gradcheck(pydl.nn.Linear(4, 2), (pydl.ones(3, 4),), loss=lambda y: (y ** 2).mean())
+        >>> report.ok, [(part.name, part.checked, part.wrong) for part in report.parameters]
+        (True, [('weight', 8, []), ('bias', 2, [])])
     """
+    if isinstance(func, Module):
+        from pydl.numeric.model import check_model  # which raises the error of this file
+
+        options: dict[str, Any] = {"eps": eps, "atol": atol, "rtol": rtol, "nondet_tol": nondet_tol}
+        return check_model(func, inputs, loss=loss, target=target, samples=samples, **options)
+    if loss is not None or target is not None:
+        raise ValueError("gradcheck: loss and target go with a Module; a function is checked as it is")
     args = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     wanted = [(i, x) for i, x in enumerate(args) if isinstance(x, Tensor) and x.requires_grad]
     if not wanted:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from pydl import native
-from pydl.autograd import ArrayBackward, Node, Tensor, needs_grad, on_arrays, version
+from pydl.autograd import HANDFUL, ArrayBackward, Node, Tensor, needs_grad, on_arrays, version
 from pydl.grad_mode import mode
 from pydl.native import Array
+from pydl.trace import keep_value
+from pydl.watch import tell
 
 
 def record_inplace(
@@ -29,10 +31,15 @@ def record_inplace(
             node = _region_node(name, base, x, inputs, backward)
         node.saved = [(cell, cell[0]) for cell in map(version, saved)]
         base._node, base._index, base.requires_grad = node, 0, True
+        if base._array.size <= HANDFUL:
+            node.value = base._array
         views = [view for view in (reference() for reference in base._views or ()) if view is not None]
         for view in views if base is x else [x, *views]:
             place = Place(base._array, view._array)
             view._node, view._index, view.requires_grad = Node("view", (base,), on_arrays(place.scattered)), 0, True
+            if view._array.size <= HANDFUL:
+                view._node.value = view._array.copy()
+        tell(name, inputs, (x,), saved)
     return x
 
 
@@ -43,6 +50,7 @@ def check_inplace(name: str, x: Tensor, *others: Tensor | None) -> None:
         if 0 in array.strides and any(n > 1 and not step for n, step in zip(array.shape, array.strides, strict=True)):
             raise RuntimeError(f"{name}: the tensor is expanded, several elements share one place; clone() it first")
         raise RuntimeError(f"{name}: the tensor's memory is read-only; clone() it first")
+    keep_value(x)
     if not mode.enabled:
         return
     if x.requires_grad and x._node is None:

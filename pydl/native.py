@@ -79,14 +79,22 @@ class Kernels:
         return function
 
 
-kernels = {dtype: Kernels(isa, suffix) for dtype, suffix in _SUFFIX.items()}  # in the build that this process runs
+def _kernels(isa: str) -> dict[np.dtype[Any], Kernels]:
+    """Return the kernels of a build for each element type; what is not built for AVX-512 runs AVX2's."""
+    found: dict[np.dtype[Any], Kernels] = {}
+    for dtype, suffix in _SUFFIX.items():
+        found[dtype] = Kernels(isa if hasattr(lib, f"pydl_{isa}_{suffix}_gemm") else "avx2", suffix)
+    return found
+
+
+kernels = _kernels(isa)  # in the build that this process runs
 
 
 def use_isa(name: str) -> None:
     """Run the kernels of another build on the tensors made from now on: every one can be called from a test."""
     global isa
     isa = name
-    kernels.update({dtype: Kernels(isa, suffix) for dtype, suffix in _SUFFIX.items()})
+    kernels.update(_kernels(isa))
     _layout.cache_clear()  # layouts hold kernels, and plans belong to layouts
     dense_layout.cache_clear()
 

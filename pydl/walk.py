@@ -53,29 +53,23 @@ def backward(
     for y, gradient in zip(tensors, gradients, strict=True):
         if not y.requires_grad:
             raise RuntimeError("backward: the tensor requires no gradient and was computed from none that does")
-        arrive(_edge(y), _seed(y, gradient), False)
+        arrive(edge_to(y), seed(y, gradient), False)
     while heap:
         node = heappop(heap)[1]
         arrived = pending.pop(node)
         if node.hooks:
             arrived = _call_hooks(node, arrived)
-        if node.backward is _freed:
-            raise RuntimeError(
-                f"backward: the tape at {node.name!r} was walked and freed before; "
-                "pass retain_graph=True the first time, or compute the loss again"
-            )
+        if node.backward is freed:
+            raise walked(node)
         for cell, count in node.saved:
             if cell[0] != count:
-                raise RuntimeError(
-                    f"{node.name}: a tensor that its gradient needs was changed in place after the forward pass "
-                    f"(version {cell[0]}, recorded at {count}); use the out-of-place form, or clone() it before"
-                )
+                raise changed(node, cell[0], count)
         edges, fresh = node.edges, node.fresh
         needs = [edge is not None for edge in edges]
         several = type(arrived) is list
         results = node.backward(*arrived, needs) if several else node.backward(arrived, needs)
         if not retain_graph:
-            node.backward, node.edges, node.saved = _freed, [], ()
+            node.backward, node.edges, node.saved = freed, [], ()
         for edge, g in zip(edges, results, strict=True):
             if edge is None or g is None:
                 continue
@@ -89,7 +83,24 @@ def backward(
         accumulate(leaf, g, False)
 
 
-def _edge(y: Tensor) -> Any:
+def walked(node: Node) -> RuntimeError:
+    """Return the error for a node that was freed."""
+    return RuntimeError(
+        f"backward: the tape at {node.name!r} was walked and freed before; "
+        "pass retain_graph=True the first time, or compute the loss again"
+    )
+
+
+def changed(node: Node, version: int, recorded: int) -> RuntimeError:
+    """Return the error for a node whose saved tensor has another version now."""
+    return RuntimeError(
+        f"{node.name}: a tensor that its gradient needs was changed in place after the forward pass "
+        f"(version {version}, recorded at {recorded}); use the out-of-place form, or clone() it before"
+    )
+
+
+def edge_to(y: Tensor) -> Any:
+    """Return the edge that leads to `y`."""
     return y if y._node is None else (y._node, y._index) if y._node.results > 1 else y._node
 
 
@@ -167,7 +178,8 @@ def add(a: Tensor, b: Tensor) -> Tensor:
     return y
 
 
-def _seed(y: Tensor, gradient: Tensor | None) -> Tensor:
+def seed(y: Tensor, gradient: Tensor | None) -> Tensor:
+    """Return the gradient that a walk from `y` begins with."""
     form = y._layout or layout_of(y)
     if gradient is None:
         if form.size != 1:
@@ -203,5 +215,6 @@ def _keep(found: dict[int, Tensor], key: int, g: Tensor) -> None:
     found[key] = g
 
 
-def _freed(*_: Any) -> tuple[Tensor | None, ...]:
+def freed(*_: Any) -> tuple[Tensor | None, ...]:
+    """Stand where the closure of a freed node was."""
     raise AssertionError("a freed node was walked")

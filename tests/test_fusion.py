@@ -79,7 +79,7 @@ def names(y):
 
 def test_a_relu_leaves_no_op_of_its_own():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 4), nn.ReLU())
-    assert names(net(pydl.randn(1, 1, 8, 8))) == ["linear", "reshape", "max_pool2d", "conv2d"]
+    assert names(net(pydl.randn(1, 1, 8, 8))) == ["linear + relu", "reshape", "max_pool2d + relu", "conv2d"]
 
 
 def test_hooks_see_what_they_always_saw():
@@ -114,7 +114,7 @@ def test_the_result_must_stay_as_it_is_until_the_gradient():
     loss = (y * 1).sum()
     with pydl.no_grad():
         y.mul_(2)
-    with pytest.raises(RuntimeError, match=r"^linear: a tensor that its gradient needs was changed in place"):
+    with pytest.raises(RuntimeError, match=r"^linear \+ relu: a tensor that its gradient needs was changed in place"):
         loss.backward()
 
 

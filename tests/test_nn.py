@@ -425,28 +425,7 @@ def test_gradient_clipping_and_vectors():
         nn.utils.vector_to_parameters(pydl.zeros(3), conv.parameters())
 
 
-# ---- models ----
-
-
-@pytest.mark.parametrize("name", ["linear", "mlp", "lenet", "cnn"])
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 17, 14)])
-def test_models_take_any_image(name, shape):
-    from pydl import models
-
-    model = models.build(name, shape, 7)
-    assert tuple(model(pydl.zeros(2, *shape)).shape) == (2, 7)
-    assert name in models.MODELS
-
-
-def test_models_refuse():
-    from pydl import models
-
-    with pytest.raises(ValueError, match="name must be 'linear', 'mlp', 'lenet' or 'cnn', got 'vgg'"):
-        models.build("vgg", (1, 28, 28), 10)
-    with pytest.raises(ValueError, match="cnn: needs images of at least 4 x 4 pixels, got 3 x 3"):
-        models.build("cnn", (1, 3, 3), 10)
-    with pytest.raises(ValueError, match=r"in_shape must be \(channels, height, width\)"):
-        models.build("lenet", (28, 28), 10)
+# ---- memory shared with arrays ----
 
 
 @pytest.mark.parametrize("layer", [lambda: nn.Linear(5, 3), lambda: nn.Conv2d(5, 3, 1)], ids=["Linear", "Conv2d"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from cases import CASES, CONV, REFUSALS
+from cases_layers import LAYER_CASES, LAYER_REFUSALS
 from guard import guard_kernels, guarded_workspace
 
 import pydl
@@ -13,6 +14,8 @@ from pydl import native
 ISAS = native.available_isas()
 DTYPES = [np.float32, np.float64]
 EPS = {np.float32: 2.0**-24, np.float64: 2.0**-53}
+CASES = CASES + LAYER_CASES
+SUMS = ("sum", "mean", "matmul", "linear", "layer_norm", "kl_div", "huber_loss")  # over more than one axis of memory
 
 
 def draw(case, rng, integers):
@@ -176,11 +179,11 @@ def test_memory_layout_changes_nothing(case, rng):
     for name, first in layouts(arrays[0]):
         y = case.call(pydl.from_numpy(first), *[pydl.from_numpy(array) for array in arrays[1:]]).numpy()
         # sums of another memory order add up in another order
-        tolerance = 1e-5 if case.op in ("sum", "mean", "matmul", "linear") else 0
+        tolerance = 1e-5 if case.op in SUMS else 0
         np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance, err_msg=name)
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+@pytest.mark.parametrize("refusal", REFUSALS + LAYER_REFUSALS, ids=str)
 def test_bad_input_is_refused_in_words(refusal):
     with pytest.raises(refusal.error, match=refusal.text):
         refusal.call()

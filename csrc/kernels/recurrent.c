@@ -17,8 +17,8 @@ enum {
 };
 
 struct forward_arrays {
-    const real *h0, *c0;
-    real *gate, *y, *h_n, *c_n, *h_before, *c_before, *inner;
+    const real *x, *h0, *c0;
+    real *gate, *y, *h_n, *c_n, *before, *c_before, *inner;
 };
 
 struct backward_arrays {
@@ -28,9 +28,9 @@ struct backward_arrays {
 
 struct recurrent_task {
     struct pydl_recurrent g;
-    struct pydl_gemm product; /* of the state, or on the way back of dgates, with the weights */
+    struct pydl_gemm product; /* of the state (and x), or on the way back of dgates, with weights */
     const int64_t *begin;
-    const real *w, *bias;
+    const real *w, *w_ih, *bias;
     real *packed;
     int64_t chunks, gates;
     const struct forward_arrays *forward; /* or */
@@ -50,7 +50,25 @@ static int64_t packed_reals(const struct pydl_gemm *product)
     return ceil_div(product->N, PANEL) * PANEL * product->K;
 }
 
-/* One panel of the weights: its groups of k lie a whole group apart. */
+/* Rows k, k + 1, ... of the matrix by which each step multiplies, columns j, j + 1, ...: forward
+ * those of w turned, then those of w_ih turned; on the way back those of w. */
+static void pack_rows(const struct recurrent_task *t, int64_t k, int64_t depth, int64_t j,
+                      int64_t columns, real *to)
+{
+    const int64_t H = t->g.H, D = t->g.D;
+    if (t->backward) {
+        pack_straight(t->w + k * H + j, H, columns, depth, PANEL, to);
+        return;
+    }
+    const int64_t of_h = max_i64(min_i64(H - k, depth), 0);
+    if (of_h > 0)
+        pack_turned(t->w + j * H + k, H, columns, of_h, PANEL, to);
+    if (of_h < depth)
+        pack_turned(t->w_ih + j * D + k + of_h - H, D, columns, depth - of_h, PANEL,
+                    to + of_h * PANEL);
+}
+
+/* One panel of that matrix: its groups of k lie a whole group apart. */
 static void pack_chunk(const void *task, int64_t panel, struct worker worker)
 {
     (void)worker;
@@ -61,8 +79,7 @@ static void pack_chunk(const void *task, int64_t panel, struct worker worker)
     for (int64_t group = 0; group < groups; group++) {
         const int64_t k = group_begin(p->K, group, groups),
                       depth = group_begin(p->K, group + 1, groups) - k;
-        pack_b_panel(p, t->w, k, depth, j, min_i64(PANEL, p->N - j),
-                     t->packed + k * wide + j * depth);
+        pack_rows(t, k, depth, j, min_i64(PANEL, p->N - j), t->packed + k * wide + j * depth);
     }
 }
 
@@ -89,33 +106,44 @@ static void multiply(const struct recurrent_task *t, const real *a, int64_t rows
     }
 }
 
-/* Rows first <= n < last of a state of H columns, or zeros. */
-static void take_state(real *to, const real *from, int64_t first, int64_t last, int64_t H)
+/* Rows first <= n < last of a state of H columns, or zeros, `step` from row to row. */
+static void take_state(real *to, int64_t step, const real *from, int64_t first, int64_t last,
+                       int64_t H)
 {
-    const size_t bytes = (size_t)((last - first) * H) * sizeof(real);
-    if (from)
-        memcpy(to, from + first * H, bytes);
-    else
-        memset(to, 0, bytes);
+    for (int64_t n = first; n < last; n++, to += step) {
+        if (from)
+            memcpy(to, from + n * H, (size_t)H * sizeof(real));
+        else
+            memset(to, 0, (size_t)H * sizeof(real));
+    }
 }
 
-static void forward_step(const struct recurrent_task *t, int64_t row, int64_t rows, real *h,
+static void give_state(real *to, const real *from, int64_t step, int64_t first, int64_t last,
+                       int64_t H)
+{
+    for (int64_t n = first; n < last; n++, from += step)
+        memcpy(to + n * H, from, (size_t)H * sizeof(real));
+}
+
+/* hx: for each sequence h, then the x of the step. */
+static void forward_step(const struct recurrent_task *t, int64_t row, int64_t rows, real *hx,
                          real *c, real *hidden)
 {
     const struct forward_arrays *x = t->forward;
-    const int64_t H = t->g.H, wide = t->gates * H;
-    const size_t bytes = (size_t)(rows * H) * sizeof(real);
-    if (x->h_before)
-        memcpy(x->h_before + row * H, h, bytes);
+    const int64_t H = t->g.H, D = t->g.D, both = H + D, wide = t->gates * H;
+    for (int64_t i = 0; D > 0 && i < rows; i++)
+        memcpy(hx + i * both + H, x->x + (row + i) * D, (size_t)D * sizeof(real));
+    if (x->before)
+        memcpy(x->before + row * both, hx, (size_t)(rows * both) * sizeof(real));
     if (x->c_before)
-        memcpy(x->c_before + row * H, c, bytes);
-    multiply(t, h, rows, hidden ? hidden : x->gate + row * wide, !hidden);
+        memcpy(x->c_before + row * H, c, (size_t)(rows * H) * sizeof(real));
+    multiply(t, hx, rows, hidden ? hidden : x->gate + row * wide, !hidden && D == 0);
     for (int64_t i = 0; i < rows; i++) {
         const struct cell_step s = {
             .H = H,
             .gate = x->gate + (row + i) * wide,
             .hidden = hidden ? hidden + i * wide : NULL,
-            .h = h + i * H,
+            .h = hx + i * both,
             .c = c + i * H,
             .y = x->y + (row + i) * H,
             .inner = x->inner ? x->inner + (row + i) * H : NULL,
@@ -133,23 +161,23 @@ static void forward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct recurrent_task *t = task;
     const struct forward_arrays *x = t->forward;
-    const int64_t H = t->g.H;
+    const int64_t H = t->g.H, both = H + t->g.D;
     int64_t from, to;
     rows_of(t, chunk, &from, &to);
     const int lstm = t->g.cell == PYDL_LSTM, gru = t->g.cell == PYDL_GRU;
-    real *h = worker.own, *c = h + (to - from) * H, *hidden = gru ? c : NULL;
-    take_state(h, x->h0, from, to, H);
+    real *hx = worker.own, *c = hx + (to - from) * both, *hidden = gru ? c : NULL;
+    take_state(hx, both, x->h0, from, to, H);
     if (lstm)
-        take_state(c, x->c0, from, to, H);
+        take_state(c, H, x->c0, from, to, H);
     for (int64_t s = 0; s < t->g.T; s++) {
         const int64_t step = t->g.reverse ? t->g.T - 1 - s : s,
                       rows = min_i64(to, t->begin[step + 1] - t->begin[step]) - from;
         if (rows > 0)
-            forward_step(t, t->begin[step] + from, rows, h, c, hidden);
+            forward_step(t, t->begin[step] + from, rows, hx, c, hidden);
     }
-    memcpy(x->h_n + from * H, h, (size_t)((to - from) * H) * sizeof(real));
+    give_state(x->h_n, hx, both, from, to, H);
     if (lstm)
-        memcpy(x->c_n + from * H, c, (size_t)((to - from) * H) * sizeof(real));
+        give_state(x->c_n, c, H, from, to, H);
 }
 
 static void backward_step(const struct recurrent_task *t, int64_t row, int64_t rows, real *dh,
@@ -163,7 +191,7 @@ static void backward_step(const struct recurrent_task *t, int64_t row, int64_t r
         const struct cell_back s = {
             .H = H,
             .gate = x->gate + (row + i) * wide,
-            .h_before = x->h_before + at,
+            .h_before = x->h_before ? x->h_before + at : NULL,
             .c_before = x->c_before ? x->c_before + at : NULL,
             .inner = x->inner ? x->inner + at : NULL,
             .dy = x->dy ? x->dy + at : NULL,
@@ -191,34 +219,33 @@ static void backward_chunk(const void *task, int64_t chunk, struct worker worker
     rows_of(t, chunk, &from, &to);
     const int lstm = t->g.cell == PYDL_LSTM;
     real *dh = worker.own, *dc = dh + (to - from) * H;
-    take_state(dh, x->dh_n, from, to, H);
+    take_state(dh, H, x->dh_n, from, to, H);
     if (lstm)
-        take_state(dc, x->dc_n, from, to, H);
+        take_state(dc, H, x->dc_n, from, to, H);
     for (int64_t s = t->g.T - 1; s >= 0; s--) {
         const int64_t step = t->g.reverse ? t->g.T - 1 - s : s,
                       rows = min_i64(to, t->begin[step + 1] - t->begin[step]) - from;
         if (rows > 0)
             backward_step(t, t->begin[step] + from, rows, dh, dc);
     }
-    memcpy(x->dh0 + from * H, dh, (size_t)((to - from) * H) * sizeof(real));
+    give_state(x->dh0, dh, H, from, to, H);
     if (lstm)
-        memcpy(x->dc0 + from * H, dc, (size_t)((to - from) * H) * sizeof(real));
+        give_state(x->dc0, dc, H, from, to, H);
 }
 
-/* The product of each step; the weights are (gates, H), so forward they are turned. */
+/* The product of each step. */
 static struct pydl_gemm product_of(const struct pydl_recurrent *g, int backward)
 {
-    const int64_t wide = gate_count(g->cell) * g->H, K = backward ? wide : g->H,
+    const int64_t wide = gate_count(g->cell) * g->H, K = backward ? wide : g->H + g->D,
                   N = backward ? g->H : wide;
-    return (struct pydl_gemm){
-        .M = g->N, .N = N, .K = K, .lda = K, .ldb = g->H, .ldc = N, .trans_b = !backward};
+    return (struct pydl_gemm){.M = g->N, .N = N, .K = K, .lda = K, .ldb = N, .ldc = N};
 }
 
 /* Reals that a worker needs for its sequences: their state, and for GRU the product. */
 static int64_t own_reals(const struct pydl_recurrent *g, int backward)
 {
-    const int64_t states = g->cell == PYDL_LSTM ? 2 : g->cell == PYDL_GRU && !backward ? 4 : 1;
-    return min_i64(MOST_ROWS, g->last - g->first) * states * g->H;
+    const int64_t more = g->cell == PYDL_LSTM ? 1 : g->cell == PYDL_GRU && !backward ? 3 : 0;
+    return min_i64(MOST_ROWS, g->last - g->first) * (g->H + more * g->H + (backward ? 0 : g->D));
 }
 
 static int64_t workspace(const struct pydl_recurrent *g, int backward)
@@ -239,7 +266,7 @@ static void run(struct recurrent_task *t, parallel_body *body, void *memory)
     t->gates = gate_count(g->cell);
     t->product = product_of(g, backward);
     t->packed = memory;
-    const double work = 2.0 * (double)t->gates * (double)g->H * (double)g->H;
+    const double work = 2.0 * (double)t->product.N * (double)t->product.K;
     const int64_t threads =
         work * (double)(rows * g->T) < PYDL_WORK_SERIAL ? 1 : pydl_get_threads();
     t->chunks = max_i64(ceil_div(rows, MOST_ROWS), min_i64(threads, ceil_div(rows, LEAST_ROWS)));
@@ -254,13 +281,14 @@ int64_t KERNEL(recurrent_forward_workspace)(const struct pydl_recurrent *g)
     return workspace(g, 0);
 }
 
-void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *w,
-                               const real *bias, const real *h0, const real *c0, real *gates,
-                               real *y, real *h_n, real *c_n, real *h_before, real *c_before,
-                               real *inner, void *memory)
+void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *x,
+                               const real *w_ih, const real *w, const real *bias, const real *h0,
+                               const real *c0, real *gates, real *y, real *h_n, real *c_n,
+                               real *before, real *c_before, real *inner, void *memory)
 {
-    const struct forward_arrays x = {h0, c0, gates, y, h_n, c_n, h_before, c_before, inner};
-    struct recurrent_task t = {.g = *g, .begin = begin, .w = w, .bias = bias, .forward = &x};
+    const struct forward_arrays a = {x, h0, c0, gates, y, h_n, c_n, before, c_before, inner};
+    struct recurrent_task t = {
+        .g = *g, .begin = begin, .w = w, .w_ih = w_ih, .bias = bias, .forward = &a};
     run(&t, forward_chunk, memory);
 }
 

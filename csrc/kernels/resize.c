@@ -53,20 +53,40 @@ static void forward_chunk(const void *task, int64_t chunk, struct worker worker)
     }
 }
 
-/* Add a row of dy, times `part`, to where its pixels came from in a row of dx. */
-static void add_row(const struct resize *t, const real *dy, real part, real *dx)
+/* How much of pixel `to`, one of `count`, a place of the result takes; share: of the next pixel. */
+ALWAYS_INLINE real part_of(int64_t place, real share, int64_t to, int64_t count)
 {
-    const int64_t C = t->C;
-    for (int64_t q = 0; q < t->Q; q++, dy += C) {
-        real *left = dx + t->column[q] * C, *right = dx + min_i64(t->column[q] + 1, t->W - 1) * C;
-        const real share = t->column_share ? t->column_share[q] : 0;
+    return (place == to ? 1 - share : 0) + (min_i64(place + 1, count - 1) == to ? share : 0);
+}
+
+/* A row of dx from the sum of the rows of dy that took something from it. */
+static void gather_row(const struct resize *t, const real *sums, real *dx)
+{
+    const int64_t C = t->C, reach = t->column_share != NULL;
+    int64_t first = 0, last = 0;
+    for (int64_t w = 0; w < t->W; w++, dx += C) {
+        while (first < t->Q && t->column[first] < w - reach)
+            first++;
+        while (last < t->Q && t->column[last] <= w)
+            last++;
         for (int64_t c = 0; c < C; c += VL) {
-            vec d = vload_upto(dy + c, C - c) * vsplat(part);
-            vstore_upto(left + c, vload_upto(left + c, C - c) + d * vsplat(1 - share), C - c);
-            if (share != 0)
-                vstore_upto(right + c, vload_upto(right + c, C - c) + d * vsplat(share), C - c);
+            vec sum = vsplat(0);
+            for (int64_t q = first; q < last; q++) {
+                const real share = reach ? t->column_share[q] : 0;
+                sum += vsplat(part_of(t->column[q], share, w, t->W)) *
+                       vload_upto(sums + q * C + c, C - c);
+            }
+            vstore_upto(dx + c, sum, C - c);
         }
     }
+}
+
+/* sums += part * row */
+static void add_row(int64_t n, real part, const real *row, real *sums)
+{
+    for (int64_t i = 0; i < n; i += VL)
+        vstore_upto(sums + i,
+                    vload_upto(sums + i, n - i) + vsplat(part) * vload_upto(row + i, n - i), n - i);
 }
 
 /* The first of n ascending numbers that is at least `value`, n if there is none. */
@@ -83,33 +103,31 @@ static int64_t first_at_least(const int64_t *x, int64_t n, int64_t value)
     return low;
 }
 
-/* Rows of dx, each from the rows of dy that took something from it. */
+/* Rows of dx, each in two steps: down the columns, then along the row. */
 static void backward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
-    (void)worker;
     const struct resize *t = task;
-    const int64_t end = min_i64((chunk + 1) * t->chunk_rows, t->N * t->H), step = t->Q * t->C;
+    const int64_t end = min_i64((chunk + 1) * t->chunk_rows, t->N * t->H), step = t->Q * t->C,
+                  reach = t->row_share != NULL;
+    real *sums = worker.own;
     for (int64_t i = chunk * t->chunk_rows; i < end; i++) {
-        const int64_t n = i / t->H, h = i % t->H;
-        real *dx = t->out + i * t->W * t->C;
-        memset(dx, 0, (size_t)(t->W * t->C) * sizeof(real));
-        const int64_t last = first_at_least(t->row, t->P, h + 1);
-        for (int64_t p = first_at_least(t->row, t->P, h - (t->row_share != NULL)); p < last; p++) {
-            const real share = t->row_share ? t->row_share[p] : 0;
-            const int64_t below = min_i64(t->row[p] + 1, t->H - 1);
-            const real part = (t->row[p] == h ? 1 - share : 0) + (below == h ? share : 0);
-            if (part != 0)
-                add_row(t, t->in + (n * t->P + p) * step, part, dx);
-        }
+        const int64_t n = i / t->H, h = i % t->H, last = first_at_least(t->row, t->P, h + 1);
+        memset(sums, 0, (size_t)step * sizeof(real));
+        for (int64_t p = first_at_least(t->row, t->P, h - reach); p < last; p++)
+            add_row(step, part_of(t->row[p], reach ? t->row_share[p] : 0, h, t->H),
+                    t->in + (n * t->P + p) * step, sums);
+        gather_row(t, sums, t->out + i * t->W * t->C);
     }
 }
 
-static void resize(struct resize t, int64_t rows, int64_t row_elements, parallel_body *body)
+static void resize(struct resize t, int64_t rows, int64_t row_elements, parallel_body *body,
+                   void *own)
 {
     double bytes = (double)t.N * (double)t.C * sizeof(real) *
                    ((double)(t.H * t.W) + (double)(t.P * t.Q) * (t.row_share ? 3 : 1));
     t.chunk_rows = max_i64(1, RESIZE_CHUNK_BYTES / (row_elements * (int64_t)sizeof(real)));
-    parallel_for(ceil_div(rows, t.chunk_rows), bytes * PYDL_WORK_BYTE, body, &t);
+    parallel_for_own(ceil_div(rows, t.chunk_rows), bytes * PYDL_WORK_BYTE, body, &t, own,
+                     own ? KERNEL(resize_backward_workspace)(t.Q, t.C) : 0);
 }
 
 void KERNEL(resize_forward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
@@ -117,13 +135,18 @@ void KERNEL(resize_forward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t 
                             const real *column_share, const real *x, real *y)
 {
     resize((struct resize){N, H, W, C, P, Q, 0, row, column, row_share, column_share, x, y}, N * P,
-           Q * C, forward_chunk);
+           Q * C, forward_chunk, NULL);
+}
+
+int64_t KERNEL(resize_backward_workspace)(int64_t Q, int64_t C)
+{
+    return Q * C * (int64_t)sizeof(real);
 }
 
 void KERNEL(resize_backward)(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, int64_t Q,
                              const int64_t *row, const int64_t *column, const real *row_share,
-                             const real *column_share, const real *dy, real *dx)
+                             const real *column_share, const real *dy, real *dx, void *workspace)
 {
     resize((struct resize){N, H, W, C, P, Q, 0, row, column, row_share, column_share, dy, dx},
-           N * H, W * C, backward_chunk);
+           N * H, W * C, backward_chunk, workspace);
 }

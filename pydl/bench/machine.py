@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -49,6 +50,20 @@ def triad_gbs(threads: int | None = None) -> float:
     binary = native.kernel("binary", np.dtype(np.float32))
     with native.threads(threads or native.get_num_threads()):
         return 3 * a.nbytes / _best_seconds(lambda: binary(native.lib.PYDL_ADD, g, a, b, y)) / 1e9
+
+
+def environment(dtype: DType = float32) -> dict[str, Any]:
+    """Return the machine, its measured limits (the peak in float32 or float64), and the build that ran."""
+    peak, bandwidth = peak_gflops(dtype=dtype), triad_gbs()
+    return {
+        "cpu": native.ffi.string(native.lib.pydl_cpu_name()).decode(),
+        "compiler": native.ffi.string(native.lib.pydl_compiler()).decode(),
+        "isa": native.isa,
+        "threads": native.get_num_threads(),
+        "date": time.strftime("%Y-%m-%d"),
+        "peak_gflops": round(peak, 1),
+        "bandwidth_gbs": round(bandwidth, 1),
+    }
 
 
 def _best_seconds(run: Callable[[], Array | None]) -> float:

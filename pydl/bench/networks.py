@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any, NamedTuple
 
-from pydl import nn
-from pydl.bench import flops
+from pydl import cost, nn
+from pydl.models import resnet
 from pydl.nn import functional
 
 Layer = tuple[Any, ...]
@@ -27,8 +27,9 @@ class Network(NamedTuple):
         return nn.Sequential(*[_module(layer, nn, F) for layer in self.layers])
 
     def flops(self) -> float:
-        """Return the floating-point operations of a training step."""
-        return float(self.batch * flops.count(self.build(nn, functional), self.shape).training)
+        """Return the floating-point operations of a training step's products, a multiply-add being two."""
+        work = cost.summary(self.build(nn, functional), (1, *self.shape)).total
+        return 2.0 * self.batch * (work.forward.macs + work.backward.macs)
 
 
 def _module(layer: Layer, nn: Any, F: Any) -> Any:
@@ -45,7 +46,9 @@ def _module(layer: Layer, nn: Any, F: Any) -> Any:
 
 
 def _block(nn: Any, F: Any, C: int, O: int, stride: int) -> Any:
-    """He et al., Deep Residual Learning for Image Recognition, 2015, section 4.2, a projection where sizes change."""
+    """Return a block of ``models.resnet20``, in pydl that block itself."""
+    if F is functional:
+        return resnet.stage(resnet.BasicBlock, C, O, 1, stride)
 
     class Block(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from pydl import native
 from pydl.bench import machine
 from pydl.bench.library import PYDL
 from pydl.bench.shapes import SHAPES, Run, Shape
@@ -113,20 +112,6 @@ def repeats_of(side: Side) -> int:
     return max(1, int(_BLOCK / max(side.time(1), 1e-7)))
 
 
-def environment() -> dict[str, Any]:
-    """Return the machine, its measured limits, and the build that ran."""
-    peak, bandwidth = machine.peak_gflops(), machine.triad_gbs()
-    return {
-        "cpu": native.ffi.string(native.lib.pydl_cpu_name()).decode(),
-        "compiler": native.ffi.string(native.lib.pydl_compiler()).decode(),
-        "isa": native.isa,
-        "threads": native.get_num_threads(),
-        "date": time.strftime("%Y-%m-%d"),
-        "peak_gflops": round(peak, 1),
-        "bandwidth_gbs": round(bandwidth, 1),
-    }
-
-
 def run(
     parts: Sequence[str] = PARTS,
     *,
@@ -153,7 +138,7 @@ def run(
     chosen = [shape for shape in SHAPES if shape.part in parts and case in shape.name]
     if not chosen:
         raise ValueError(f"bench: no shape of {', '.join(parts)} has {case!r} in its name")
-    head = environment()
+    head = machine.environment()
     peak, bandwidth = head["peak_gflops"], head["bandwidth_gbs"]
     say(f"{head['cpu']}, {head['isa']}, {head['threads']} threads, {head['compiler']}")
     say(f"measured limits: {peak:.0f} GFLOP/s, {bandwidth:.1f} GB/s; ratio = time of the best other / time of pydl\n")

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pydl import native
+from pydl.bench import machine
 from pydl.bench.library import PYDL
-from pydl.bench.run import InProcess, environment, repeats_of
+from pydl.bench.run import InProcess, repeats_of
 from pydl.nn import functional as F
 
 WIDTHS = (8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 72, 80, 96, 100, 112, 128, 144, 160, 192, 200, 256, 320, 384, 448, 512)
@@ -65,7 +66,7 @@ def run(*, case: str = "", say: Callable[[str], object] = print) -> dict[str, An
     chosen = [line for line in lines() if case in line.op]
     if not chosen:
         raise ValueError(f"bench: no line of the sweep has {case!r} in its name")
-    head, points = environment(), []
+    head, points = machine.environment(), []
     most = native.get_num_threads()
     say(f"{head['cpu']}, {head['isa']}, {most} threads; forward and gradients\n")
     for line in chosen:

@@ -1,145 +1,24 @@
-"""Small models, ready to train: functions that return Modules."""
+"""Models, ready to train: small ones, and the networks of the literature under torchvision's names and keys.
 
-from __future__ import annotations
+Each is a function that returns a Module. Where torchvision has the network, the layers have the same names and shapes,
+so that a ``state_dict`` of its weights loads.
+"""
 
-import math
-from collections.abc import Callable, Sequence
-
-from pydl import nn
-from pydl.ops import check
-
-
-def linear(in_shape: Sequence[int] = (1, 28, 28), classes: int = 10) -> nn.Module:
-    """Return softmax regression: one weighted sum of all pixels for each class.
-
-    Args:
-        in_shape: The shape of one input, any dimensions.
-        classes: How many scores come out.
-
-    Example:
-        >>> import pydl
-        >>> linear((1, 8, 8), 3)(pydl.zeros(5, 1, 8, 8)).shape
-        pydl.Size([5, 3])
-    """
-    return nn.Sequential({"flatten": nn.Flatten(), "fc": nn.Linear(_features("linear", in_shape), classes)})
-
-
-def mlp(in_shape: Sequence[int] = (1, 28, 28), classes: int = 10, *, hidden: Sequence[int] = (128,)) -> nn.Module:
-    """Return fully connected layers with ReLU between them.
-
-    Args:
-        in_shape: The shape of one input, any dimensions.
-        classes: How many scores come out.
-        hidden: The sizes of the layers between.
-    """
-    layers: dict[str, nn.Module] = {"flatten": nn.Flatten()}
-    width = _features("mlp", in_shape)
-    for number, size in enumerate(hidden, 1):
-        layers[f"fc{number}"], layers[f"relu{number}"] = nn.Linear(width, size), nn.ReLU()
-        width = size
-    layers[f"fc{len(hidden) + 1}"] = nn.Linear(width, classes)
-    return nn.Sequential(layers)
-
-
-def lenet(in_shape: Sequence[int] = (1, 28, 28), classes: int = 10) -> nn.Module:
-    """Return LeNet-5 with ReLU and max-pooling: two 5x5 convolutions of 6 and 16 channels, then 120, 84, classes.
-
-    Args:
-        in_shape: The shape of one image, (C, H, W), at least 12 pixels high and wide.
-        classes: How many scores come out.
-
-    Raises:
-        ValueError: The image is too small, or `in_shape` is not (C, H, W).
-
-    Reference:
-        LeCun et al., Gradient-based learning applied to document recognition, 1998, figure 2.
-    """
-    channels, height, width = _image("lenet", in_shape, 12)
-    rows, columns = (height // 2 - 4) // 2, (width // 2 - 4) // 2
-    return nn.Sequential(
-        {
-            "conv1": nn.Conv2d(channels, 6, 5, padding=2),
-            "relu1": nn.ReLU(),
-            "pool1": nn.MaxPool2d(2),
-            "conv2": nn.Conv2d(6, 16, 5),
-            "relu2": nn.ReLU(),
-            "pool2": nn.MaxPool2d(2),
-            "flatten": nn.Flatten(),
-            "fc1": nn.Linear(16 * rows * columns, 120),
-            "relu3": nn.ReLU(),
-            "fc2": nn.Linear(120, 84),
-            "relu4": nn.ReLU(),
-            "fc3": nn.Linear(84, classes),
-        }
-    )
-
-
-def cnn(in_shape: Sequence[int] = (1, 28, 28), classes: int = 10, *, channels: tuple[int, int] = (16, 32)) -> nn.Module:
-    """Return the lecture's CNN: twice a 3x3 convolution, ReLU and 2x2 max-pooling, then one fully connected layer.
-
-    Args:
-        in_shape: The shape of one image, (C, H, W), at least 4 pixels high and wide.
-        classes: How many scores come out.
-        channels: How many channels the two convolutions have.
-
-    Raises:
-        ValueError: The image is too small, or `in_shape` is not (C, H, W).
-
-    Example:
-        >>> import pydl
-        >>> cnn((3, 32, 32), 10)(pydl.zeros(2, 3, 32, 32)).shape
-        pydl.Size([2, 10])
-    """
-    first, second = channels
-    depth, height, width = _image("cnn", in_shape, 4)
-    return nn.Sequential(
-        {
-            "conv1": nn.Conv2d(depth, first, 3, padding=1),
-            "relu1": nn.ReLU(),
-            "pool1": nn.MaxPool2d(2),
-            "conv2": nn.Conv2d(first, second, 3, padding=1),
-            "relu2": nn.ReLU(),
-            "pool2": nn.MaxPool2d(2),
-            "flatten": nn.Flatten(),
-            "fc": nn.Linear(second * (height // 4) * (width // 4), classes),
-        }
-    )
-
-
-MODELS: dict[str, Callable[[Sequence[int], int], nn.Module]] = {
-    "linear": linear,
-    "mlp": mlp,
-    "lenet": lenet,
-    "cnn": cnn,
-}
-
-
-def build(name: str, in_shape: Sequence[int], classes: int) -> nn.Module:
-    """Return the model of that name for inputs of a shape.
-
-    Args:
-        name: One of :data:`MODELS`.
-        in_shape: The shape of one input, without the batch.
-        classes: How many scores come out.
-
-    Raises:
-        ValueError: There is no such model, or it cannot take that shape.
-
-    Example:
-        >>> sum(p.numel() for p in build("linear", (1, 28, 28), 10).parameters())
-        7850
-    """
-    return MODELS[check.choice("build", "name", name, tuple(MODELS))](in_shape, classes)
-
-
-def _features(model: str, in_shape: Sequence[int]) -> int:
-    return math.prod([check.integer(model, "in_shape", size, 1) for size in in_shape])
-
-
-def _image(model: str, in_shape: Sequence[int], least: int) -> tuple[int, int, int]:
-    if len(in_shape) != 3:
-        raise ValueError(f"{model}: in_shape must be (channels, height, width), got {tuple(in_shape)}")
-    channels, height, width = check.integers(model, "in_shape", tuple(in_shape), 1, 3)
-    if height < least or width < least:
-        raise ValueError(f"{model}: needs images of at least {least} x {least} pixels, got {height} x {width}")
-    return channels, height, width
+from pydl.models.alexnet import AlexNet as AlexNet, alexnet as alexnet
+from pydl.models.googlenet import GoogLeNet as GoogLeNet, GoogLeNetOutputs as GoogLeNetOutputs, googlenet as googlenet
+from pydl.models.mobilenet import (
+    MobileNetV1 as MobileNetV1,
+    MobileNetV2 as MobileNetV2,
+    mobilenet_v1 as mobilenet_v1,
+    mobilenet_v2 as mobilenet_v2,
+)
+from pydl.models.named import MADE_FOR as MADE_FOR, MODELS as MODELS, build as build
+from pydl.models.resnet import (
+    ResNet as ResNet,
+    resnet18 as resnet18,
+    resnet20 as resnet20,
+    resnet34 as resnet34,
+    resnet50 as resnet50,
+)
+from pydl.models.small import cnn as cnn, lenet as lenet, linear as linear, mlp as mlp
+from pydl.models.vgg import VGG as VGG, vgg16 as vgg16

@@ -15,6 +15,7 @@ class _ConvTranspose(_Conv):
     """What both share: a weight the other way round, and the size of the result."""
 
     _transposed = True
+    output_padding: tuple[int, ...]
 
     def __init__(
         self,

@@ -148,19 +148,28 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     float_dtype("prelu", input=input, weight=weight)
     x, w = input._array, weight._array
     channels = x.shape[1] if x.ndim > 1 else 1
-    if w.size not in (1, channels) or w.ndim > 1:
+    if not w.size or w.size not in (1, channels) or w.ndim > 1:
         raise ValueError(f"prelu: expects a weight of 1 element or of shape ({channels},), got {w.shape}")
     slope = w.reshape((1, -1) + (1,) * (x.ndim - 2)) if w.size > 1 else w.reshape((1,) * x.ndim)
-    negative = arrays.unary(lib.PYDL_CLAMP, x, -np.inf, 0.0)
-    y = arrays.add(arrays.unary(lib.PYDL_RELU, x), arrays.mul(negative, slope))
+    alpha = float(w.reshape(-1)[0])
+
+    def negative() -> Array:
+        return arrays.unary(lib.PYDL_CLAMP, x, -np.inf, 0.0)
+
+    if w.size == 1:
+        y = arrays.unary(lib.PYDL_LEAKY_RELU, x, alpha)
+    else:
+        y = arrays.add(arrays.unary(lib.PYDL_RELU, x), arrays.mul(negative(), slope))
 
     def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
         dx = dw = None
-        if needs[0]:
+        if needs[0] and w.size == 1:
+            dx = arrays.unary_backward(lib.PYDL_LEAKY_RELU, dy, x, alpha)
+        elif needs[0]:
             above = arrays.unary_backward(lib.PYDL_RELU, dy, x)
             dx = arrays.add(above, arrays.mul(arrays.sub(dy, above), slope))
         if needs[1]:
-            dw = arrays.unbroadcast(arrays.mul(dy, negative), slope.shape).reshape(w.shape)
+            dw = arrays.unbroadcast(arrays.mul(dy, negative()), slope.shape).reshape(w.shape)
         return dx, dw
 
     return record("prelu", y, (input, weight), backward, (input, weight))

@@ -136,7 +136,8 @@ def conv2d(
             db = column_sum(given, plan.y, plan.b)
         return dx, dw, db
 
-    attach(y, "conv2d", (input, weight, bias), backward, (input, weight, y) if relu else (input, weight), True)
+    saved = (input, weight, y) if relu else (input, weight)
+    attach(y, "conv2d + relu" if relu else "conv2d", (input, weight, bias), backward, saved, True)
     return y
 
 

@@ -54,7 +54,7 @@ def conv_transpose2d(
     try:
         forms = [None if t is None else t._layout or layout_of(t) for t in (input, weight, bias)]
         options = (stride, padding, output_padding, groups, dilation)
-        plan = _plan(*forms, *options, conv.get_conv_precision() == "exact")  # type: ignore[arg-type]
+        plan = _plan(*forms, *options, conv.get_conv_precision() == "exact")
     except (AttributeError, TypeError):  # something is no tensor or no int; a list is fine
         float_dtype("conv_transpose2d", input=input, weight=weight, bias=bias)
         return conv_transpose2d(input, weight, bias, *_options(stride, padding, output_padding, groups, dilation))

@@ -178,7 +178,7 @@ def instance_norm(
 def _grouped(op: str, input: Tensor, groups: int, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
     try:
         forms = [None if t is None else t._layout or layout_of(t) for t in (input, weight, bias)]
-        plan = _groups(op, groups, *forms)  # type: ignore[arg-type]
+        plan = _groups(op, groups, *forms)
     except AttributeError:
         float_dtype(op, input=input, weight=weight, bias=bias)
         raise

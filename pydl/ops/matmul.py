@@ -275,7 +275,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: b
             db = column_sum(given, plan.y, plan.b)
         return dx, dw, db
 
-    attach(y, "linear", (input, weight, bias), backward, (input, weight, y) if relu else (input, weight), True)
+    saved = (input, weight, y) if relu else (input, weight)
+    attach(y, "linear + relu" if relu else "linear", (input, weight, bias), backward, saved, True)
     return y
 
 

@@ -109,7 +109,7 @@ def batch_norm(
         return dx, dgamma, dbeta
 
     saved = [t for t in (input, weight, y if relu else None) if t is not None]
-    attach(y, "batch_norm", (input, weight, bias), backward, saved, True)
+    attach(y, "batch_norm + relu" if relu else "batch_norm", (input, weight, bias), backward, saved, True)
     return y
 
 

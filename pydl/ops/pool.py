@@ -91,7 +91,7 @@ def max_pool2d(
             plan.kernels.max_pool2d_backward(plan.g, given, places, dx._pointer)
             return (dx,)
 
-        attach(y, op, (input,), backward, (y,) if relu else (), True)
+        attach(y, f"{op} + relu" if relu else op, (input,), backward, (y,) if relu else (), True)
     return y if offset is None or not return_indices else (y, Tensor(_flat_indices(plan.g, offset._array)))
 
 

@@ -1,4 +1,4 @@
-"""Recurrent layers: one product for the inputs of all steps, the loop over time in C, and their derivative."""
+"""Recurrent layers: the loop over time in C, and their derivative."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from pydl.ops.operands import column_sum, float_dtype
 
 CELLS = {"rnn_tanh": lib.PYDL_RNN_TANH, "rnn_relu": lib.PYDL_RNN_RELU, "lstm": lib.PYDL_LSTM, "gru": lib.PYDL_GRU}
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
+_FUSED_SEQUENCES = 8  # fewer share one product for the inputs of all steps; more multiply theirs within the loop
 
 
 @dataclass(slots=True)
@@ -82,52 +83,60 @@ def recurrent(
     kernels = native.kernels[dtype]
     T, N = _checked(cell, gates, input, (h0, c0), operands, sizes)
     H, D = weight_hh._array.shape[1], weight_ih._array.shape[1]
-    plan = _plan(kernels, CELLS[cell], T, N, H, bool(reverse), sizes)
+    gru = cell == "gru"
+    fused = not gru and N >= _FUSED_SEQUENCES
+    plan = _plan(kernels, CELLS[cell], T, N, H, D if fused else 0, bool(reverse), sizes)
     w_ih, w_hh = native.dense(weight_ih._array), native.dense(weight_hh._array)
     x = native.dense(input._array).reshape(plan.rows, D)
-    separate = cell == "gru"  # its hidden part has a bias of its own, within the loop
-    gate = _linear(x, w_ih, _bias(bias_ih, None if separate else bias_hh))
+    b_hh = native.dense(bias_hh._array) if gru and bias_hh is not None else None
+    bias = _bias(bias_ih, None if gru else bias_hh)  # GRU's hidden part has a bias of its own, within the loop
     keeps = needs_grad(input, h0, c0, *operands.values())
 
     def new(*shape: int, wanted: bool = True) -> Array | None:
         return native.empty(shape, dtype) if wanted else None
 
-    y, h_n, c_n = new(plan.rows, H), new(N, H), new(N, H, wanted=cell == "lstm")
-    h_before = new(plan.rows, H, wanted=keeps)
+    gate = native.empty((plan.rows, gates * H), dtype) if fused else _linear(x, w_ih, bias)
+    y, h_n, c_n = native.empty((plan.rows, H), dtype), new(N, H), new(N, H, wanted=cell == "lstm")
+    before = new(plan.rows, H + D if fused else H, wanted=keeps)
     c_before = new(plan.rows, H, wanted=keeps and cell == "lstm")
     inner = new(plan.rows, H, wanted=keeps and cell in ("lstm", "gru"))
-    bias = native.dense(bias_hh._array) if separate and bias_hh is not None else None
     initial = [None if s is None else native.dense(s._array) for s in (h0, c0)]
-    results = [_at(a) for a in (gate, y, h_n, c_n, h_before, c_before, inner)]
+    inside = (x, w_ih, w_hh, bias) if fused else (None, None, w_hh, b_hh)
+    arrays = [_at(a) for a in (*inside, *initial, gate, y, h_n, c_n, before, c_before, inner)]
     for g in plan.pieces:
         scratch = native.workspace(kernels.recurrent_forward_workspace(g))
-        kernels.recurrent_forward(g, plan.begin, _at(w_hh), _at(bias), *map(_at, initial), *results, scratch)
+        kernels.recurrent_forward(g, plan.begin, *arrays, scratch)
 
     def backward(*given: Any) -> list[Array | None]:
         *dys, needs = given
         dy, dh_n, dc_n = [None if d is None else native.dense(d) for d in (*dys, None)[:3]]
         dgate = native.empty(gate.shape, dtype)
-        dhidden = native.empty(gate.shape, dtype) if separate else dgate
+        dhidden = native.empty(gate.shape, dtype) if gru else dgate
         dh0, dc0 = new(N, H), new(N, H, wanted=cell == "lstm")
-        saved = [_at(a) for a in (w_hh, gate, h_before, c_before, inner, dy, dh_n, dc_n)]
-        made = [_at(a) for a in (dgate, dhidden if separate else None, dh0, dc0)]
+        saved = [_at(a) for a in (w_hh, gate, before if gru else None, c_before, inner, dy, dh_n, dc_n)]
+        made = [_at(a) for a in (dgate, dhidden if gru else None, dh0, dc0)]
         for g in plan.pieces:
             scratch = native.workspace(kernels.recurrent_backward_workspace(g))
             kernels.recurrent_backward(g, plan.begin, *saved, *made, scratch)
-        assert h_before is not None
+        assert before is not None
+        dw_ih = dw_hh = None
+        if fused and (needs[3] or needs[4]):
+            dw = product(dgate.T, before)
+            dw_hh, dw_ih = native.dense(dw[:, :H]), native.dense(dw[:, H:])
+        elif needs[3] or needs[4]:
+            dw_hh, dw_ih = product(dhidden.T, before), product(dgate.T, x)
         db = _sum(dgate) if needs[5] or needs[6] else None
         return [
             product(dgate, w_ih).reshape(shape) if needs[0] else None,
             dh0 if needs[1] else None,
             dc0 if needs[2] else None,
-            product(dgate.T, x) if needs[3] else None,
-            product(dhidden.T, h_before) if needs[4] else None,
+            dw_ih if needs[3] else None,
+            dw_hh if needs[4] else None,
             db if needs[5] else None,
-            (_sum(dhidden) if separate else db) if needs[6] else None,
+            (_sum(dhidden) if gru else db) if needs[6] else None,
         ]
 
     shape = input._array.shape
-    assert y is not None
     assert h_n is not None
     found = [y.reshape(*shape[:-1], H), h_n, *([] if c_n is None else [c_n])]
     inputs = (input, h0, c0, *operands.values())
@@ -167,12 +176,14 @@ def _checked(
 
 
 @lru_cache(maxsize=1024)
-def _plan(kernels: Any, cell: int, T: int, N: int, H: int, reverse: bool, sizes: tuple[int, ...] | None) -> Plan:
+def _plan(
+    kernels: Any, cell: int, T: int, N: int, H: int, D: int, reverse: bool, sizes: tuple[int, ...] | None
+) -> Plan:
     counts = [N] * T if sizes is None else sizes
     begin = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
     gates = {lib.PYDL_LSTM: 4, lib.PYDL_GRU: 3}.get(cell, 1)
-    cuts = native.pieces(N, 2.0 * gates * H * H * T)
-    pieces = tuple([native.geometry("recurrent", cell, T, N, H, int(reverse), first, last) for first, last in cuts])
+    cuts = native.pieces(N, 2.0 * gates * H * (H + D) * T)
+    pieces = tuple([native.geometry("recurrent", cell, T, N, H, D, int(reverse), first, last) for first, last in cuts])
     return Plan(kernels, pieces, native.pointer(begin), int(begin[-1]))
 
 

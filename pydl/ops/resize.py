@@ -114,7 +114,8 @@ def _resized(
 
         def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor]:
             dx = make(form)
-            form.kernels.resize_backward(*sizes, *tables, lying(dy, y_form), dx._pointer)
+            scratch = native.workspace(form.kernels.resize_backward_workspace(Q, C))
+            form.kernels.resize_backward(*sizes, *tables, lying(dy, y_form), dx._pointer, scratch)
             return (dx,)
 
         attach(y, "interpolate", (input,), backward, (), True)

@@ -1,9 +1,12 @@
 """Every picture: functions that return matplotlib Figures, which ``figure.savefig(path)`` writes to a file.
 
 matplotlib is imported when the first picture is drawn; without it, that is an ImportError which says what to install.
+:func:`graph` alone does without: what it returns writes SVG, HTML and DOT by itself.
 """
 
 from pydl.plot.bench import roofline, shares, sweep
+from pydl.plot.cost import layers_energy, layers_roofline
+from pydl.plot.graph import Graph, graph
 from pydl.plot.images import feature_maps, images, templates
 from pydl.plot.overlays import boxes, masks
 from pydl.plot.panels import bars, decision_boundary, lines, matrix, scatter
@@ -12,6 +15,7 @@ from pydl.plot.style import SERIES, available, new_figure, save
 
 __all__ = [
     "SERIES",
+    "Graph",
     "available",
     "bars",
     "boxes",
@@ -20,7 +24,10 @@ __all__ = [
     "decision_boundary",
     "feature_maps",
     "filters",
+    "graph",
     "images",
+    "layers_energy",
+    "layers_roofline",
     "lines",
     "masks",
     "matrix",

@@ -13,6 +13,7 @@ Row = dict[str, Any]
 _COLUMNS = (("gemm", "train"), ("conv",), ("pool", "op", "loss"))
 _MOST = 2.5  # times a limit that a bar is drawn long
 _MARKS = {"gemm": "o", "conv": "s"}
+_BESIDE = {"textcoords": "offset points", "fontsize": 9, "color": GREY}
 
 
 def shares(result: Result) -> Any:
@@ -60,17 +61,10 @@ def roofline(result: Result) -> Any:
     figure = new_figure(8.5, 5.4)
     axes = figure.subplots()
     peak, bandwidth = result["peak_gflops"], result["bandwidth_gbs"]
-    intensities = [row["intensity"] for row in rows]
-    ends = min(intensities) / 1.5, max(*intensities, 2 * peak / bandwidth) * 1.5
-    roof = [ends[0], peak / bandwidth, ends[1]]
-    axes.plot(roof, [min(peak, bandwidth * x) for x in roof], color=INK, linewidth=1.5)
-    beside = {"textcoords": "offset points", "fontsize": 9, "color": GREY}
-    axes.annotate(f"{peak:.0f} GFLOP/s", (roof[1], peak), xytext=(-4, 5), ha="right", **beside)
-    label = f"{bandwidth:.0f} GB/s from memory"
-    axes.annotate(label, (ends[0], bandwidth * ends[0]), xytext=(12, 0), va="top", **beside)
+    draw_roof(axes, peak, bandwidth, [row["intensity"] for row in rows])
     if any(row["gflops"] > peak for row in rows):
         label = "above the roof: Winograd's 3x3,\nwhich needs a quarter of the products"
-        axes.annotate(label, (roof[1], peak), xytext=(-4, 30), ha="right", **beside)
+        axes.annotate(label, (peak / bandwidth, peak), xytext=(-4, 30), ha="right", **_BESIDE)
     for part, marker in _MARKS.items():
         chosen = [row for row in rows if row["part"] == part]
         if not chosen:
@@ -83,11 +77,29 @@ def roofline(result: Result) -> Any:
             y = [row["gflops"] * row["ms"] / row["peer_ms"] for row in others]
             x = [row["intensity"] for row in others]
             axes.plot(x, y, color=ORANGE, fillstyle="none", label=f"{part}, best other", **style)
-    axes.set(xscale="log", yscale="log", xlim=ends, xlabel="operations for each byte", ylabel="GFLOP/s")
     axes.set_title(f"Roofline of {_machine(result)}", fontsize=11, color=INK, loc="left")
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    plain_axes(axes)
     return figure
+
+
+def draw_roof(axes: Any, peak: float, bandwidth: float, intensities: Sequence[float]) -> None:
+    """Draw the machine's roof over operations for each byte, and set the axes for it.
+
+    Args:
+        axes: Where.
+        peak: GFLOP/s.
+        bandwidth: GB/s.
+        intensities: Where points will be.
+    """
+    ends = min(intensities) / 1.5, max(*intensities, 2 * peak / bandwidth) * 1.5
+    roof = [ends[0], peak / bandwidth, ends[1]]
+    axes.plot(roof, [min(peak, bandwidth * x) for x in roof], color=INK, linewidth=1.5)
+    axes.annotate(f"{peak:.0f} GFLOP/s", (roof[1], peak), xytext=(-4, 5), ha="right", **_BESIDE)
+    label = f"{bandwidth:.0f} GB/s from memory"
+    behind = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}
+    axes.annotate(label, (ends[0], bandwidth * ends[0]), xytext=(12, 0), va="top", bbox=behind, zorder=4, **_BESIDE)
+    axes.set(xscale="log", yscale="log", xlim=ends, xlabel="operations for each byte", ylabel="GFLOP/s")
+    plain_axes(axes)
 
 
 def sweep(result: Result) -> Any:

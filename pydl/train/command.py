@@ -18,7 +18,7 @@ from pydl.train.loop import fit
 from pydl.train.progress import Progress
 
 LOSSES: dict[str, Callable[[], nn.Module]] = {"softmax": nn.CrossEntropyLoss, "svm": nn.SVMLoss}
-EPOCHS = {"linear": 15, "mlp": 15, "lenet": 10, "cnn": 10}
+EPOCHS = dict.fromkeys(models.MODELS, 10) | {"linear": 15, "mlp": 15}
 RATES = {  # (model, loss): the highest learning rate of the schedule; chosen on 800 training digits held out
     ("linear", "softmax"): 0.1,
     ("linear", "svm"): 0.005,
@@ -28,7 +28,12 @@ RATES = {  # (model, loss): the highest learning rate of the schedule; chosen on
     ("lenet", "svm"): 0.02,
     ("cnn", "softmax"): 0.05,
     ("cnn", "svm"): 0.02,
+    ("alexnet", "softmax"): 0.01,  # no batch norm: what their papers begin with
+    ("vgg16", "softmax"): 0.01,
+    ("alexnet", "svm"): 0.002,
+    ("vgg16", "svm"): 0.002,
 }
+_OTHER_RATES = {"softmax": 0.05, "svm": 0.01}  # networks with batch norm: all of them learn with these
 _LABELS = 256  # as many as the bytes of a label file can name
 
 
@@ -78,7 +83,7 @@ def train(
     network = models.build(model, shape, classes)
     loader = make_loader(images, labels, batch_size=batch_size, seed=seed, shift_pixels=shift_pixels, limit=limit)
     epochs = EPOCHS[model] if epochs is None else epochs
-    lr = RATES[model, loss] if lr is None else lr
+    lr = RATES.get((model, loss), _OTHER_RATES[loss]) if lr is None else lr
     optimizer = SGD(network.parameters(), lr=lr, momentum=momentum)
     schedule = one_cycle(optimizer, lr, epochs * len(loader))
     rule = LOSSES[loss]()

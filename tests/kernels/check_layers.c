@@ -243,7 +243,8 @@ static void resize_case(int64_t N, int64_t H, int64_t W, int64_t C, int64_t P, i
         KERNEL(resize_forward)(N, H, W, C, P, Q, rows, columns, row_part, column_part, given(x, nx),
                                y_got);
         KERNEL(resize_backward)(N, H, W, C, P, Q, rows, columns, row_part, column_part,
-                                given(dy, ny), dx_got);
+                                given(dy, ny), dx_got,
+                                workspace(KERNEL(resize_backward_workspace)(Q, C)));
         expect("y", y_got, y, ny, 0, 0); /* all shares are quarters: nothing is rounded */
         expect("dx", dx_got, dx, nx, 0, 0);
     }

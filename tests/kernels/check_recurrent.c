@@ -105,29 +105,34 @@ static double *in_double(const real *x, int64_t n)
 
 /* The arrays of one kernel's run in `real`. */
 struct inputs {
-    real *gate, *w, *bias, *h0, *c0, *dy, *dh_n, *dc_n;
+    real *gate, *x, *w_ih, *w, *bias, *h0, *c0, *dy, *dh_n, *dc_n;
 };
 
 static void forward_rounds(const struct sample *s, const struct inputs *x)
 {
     const struct pydl_recurrent *g = &s->g;
-    const int64_t H = g->H, N = g->N, wide = s->gates * H, lstm = g->cell == PYDL_LSTM,
-                  gru = g->cell == PYDL_GRU;
+    const int64_t H = g->H, N = g->N, D = g->D, both = H + D, wide = s->gates * H,
+                  lstm = g->cell == PYDL_LSTM, gru = g->cell == PYDL_GRU;
+    double *before = zeros(s->rows * both);
+    for (int64_t i = 0; i < s->rows * both; i++)
+        before[i] = i % both < H ? s->h_before[i / both * H + i % both]
+                                 : (double)x->x[i / both * D + i % both - H];
     for (int round = 1; round <= ROUNDS; round++) {
         check_round(round);
-        real *gate = given(x->gate, s->rows * wide), *y = result(s->rows * H), *h_n = result(N * H),
-             *c_n = lstm ? result(N * H) : NULL, *h_before = result(s->rows * H),
-             *c_before = lstm ? result(s->rows * H) : NULL,
+        real *gate = D ? result(s->rows * wide) : given(x->gate, s->rows * wide),
+             *y = result(s->rows * H), *h_n = result(N * H), *c_n = lstm ? result(N * H) : NULL,
+             *got_before = result(s->rows * both), *c_before = lstm ? result(s->rows * H) : NULL,
              *inner = lstm || gru ? result(s->rows * H) : NULL;
-        KERNEL(recurrent_forward)(g, given_bytes(s->begin, (g->T + 1) * 8), given(x->w, wide * H),
-                                  gru ? given(x->bias, wide) : NULL, given(x->h0, N * H),
-                                  lstm ? given(x->c0, N * H) : NULL, gate, y, h_n, c_n, h_before,
-                                  c_before, inner,
-                                  workspace(KERNEL(recurrent_forward_workspace)(g)));
+        KERNEL(recurrent_forward)(
+            g, given_bytes(s->begin, (g->T + 1) * 8), D ? given(x->x, s->rows * D) : NULL,
+            D ? given(x->w_ih, wide * D) : NULL, given(x->w, wide * H),
+            gru || D ? given(x->bias, wide) : NULL, given(x->h0, N * H),
+            lstm ? given(x->c0, N * H) : NULL, gate, y, h_n, c_n, got_before, c_before, inner,
+            workspace(KERNEL(recurrent_forward_workspace)(g)));
         expect("gates", gate, s->value, s->rows * wide, 32, (double)H);
         expect("y", y, s->y, s->rows * H, 32, (double)H);
         expect("h_n", h_n, s->h_n, N * H, 32, (double)H);
-        expect("h_before", h_before, s->h_before, s->rows * H, 32, (double)H);
+        expect("before", got_before, before, s->rows * both, 32, (double)H);
         if (inner)
             expect("inner", inner, s->inner, s->rows * H, 32, (double)H);
         if (lstm) {
@@ -163,13 +168,13 @@ static void backward_rounds(struct sample *s, const struct inputs *x)
         check_round(round);
         real *dgate = result(s->rows * wide), *dq = gru ? result(s->rows * wide) : NULL,
              *dh = result(N * H), *dc = lstm ? result(N * H) : NULL;
-        KERNEL(recurrent_backward)(g, given_bytes(s->begin, (g->T + 1) * 8), given(x->w, wide * H),
-                                   given(value, s->rows * wide), given(h_before, s->rows * H),
-                                   lstm ? given(c_before, s->rows * H) : NULL,
-                                   lstm || gru ? given(inner, s->rows * H) : NULL,
-                                   given(x->dy, s->rows * H), given(x->dh_n, N * H),
-                                   lstm ? given(x->dc_n, N * H) : NULL, dgate, dq, dh, dc,
-                                   workspace(KERNEL(recurrent_backward_workspace)(g)));
+        KERNEL(recurrent_backward)(
+            g, given_bytes(s->begin, (g->T + 1) * 8), given(x->w, wide * H),
+            given(value, s->rows * wide), gru ? given(h_before, s->rows * H) : NULL,
+            lstm ? given(c_before, s->rows * H) : NULL,
+            lstm || gru ? given(inner, s->rows * H) : NULL, given(x->dy, s->rows * H),
+            given(x->dh_n, N * H), lstm ? given(x->dc_n, N * H) : NULL, dgate, dq, dh, dc,
+            workspace(KERNEL(recurrent_backward_workspace)(g)));
         expect("dgates", dgate, dgates, s->rows * wide, units, (double)H);
         expect("dh0", dh, dh0, N * H, units, (double)H);
         if (lstm)
@@ -179,12 +184,12 @@ static void backward_rounds(struct sample *s, const struct inputs *x)
     }
 }
 
-static void recurrent_case(int64_t cell, int64_t T, int64_t N, int64_t H, int64_t reverse,
-                           int64_t shrink)
+static void recurrent_case(int64_t cell, int64_t T, int64_t N, int64_t H, int64_t D,
+                           int64_t reverse, int64_t shrink)
 {
-    check_case("recurrent", "cell %d T %d N %d H %d reverse %d shrink %d", (int)cell, (int)T,
-               (int)N, (int)H, (int)reverse, (int)shrink);
-    struct sample s = {.g = {cell, T, N, H, reverse, 0, N},
+    check_case("recurrent", "cell %d T %d N %d H %d D %d reverse %d shrink %d", (int)cell, (int)T,
+               (int)N, (int)H, (int)D, (int)reverse, (int)shrink);
+    struct sample s = {.g = {cell, T, N, H, D, reverse, 0, N},
                        .gates = cell == PYDL_LSTM  ? 4
                                 : cell == PYDL_GRU ? 3
                                                    : 1};
@@ -195,6 +200,8 @@ static void recurrent_case(int64_t cell, int64_t T, int64_t N, int64_t H, int64_
     const double bound = 1 / sqrt((double)H);
     const struct inputs x = {
         .gate = numbers(s.rows * wide, -1, 1),
+        .x = numbers(s.rows * D, -1, 1),
+        .w_ih = numbers(wide * D, -bound, bound),
         .w = numbers(wide * H, -bound, bound),
         .bias = numbers(wide, -1, 1),
         .h0 = numbers(N * H, -1, 1),
@@ -204,6 +211,11 @@ static void recurrent_case(int64_t cell, int64_t T, int64_t N, int64_t H, int64_
         .dc_n = numbers(N * H, -1, 1),
     };
     s.gate = in_double(x.gate, s.rows * wide);
+    for (int64_t i = 0; D > 0 && i < s.rows * wide; i++) {
+        s.gate[i] = (double)x.bias[i % wide];
+        for (int64_t d = 0; d < D; d++)
+            s.gate[i] += (double)x.x[i / wide * D + d] * (double)x.w_ih[i % wide * D + d];
+    }
     s.w = in_double(x.w, wide * H);
     s.bias = in_double(x.bias, wide);
     s.q_more = zeros(s.rows * wide);
@@ -228,15 +240,17 @@ static void recurrent_case(int64_t cell, int64_t T, int64_t N, int64_t H, int64_
 void check_recurrent(void)
 {
     for (int64_t cell = PYDL_RNN_TANH; cell <= PYDL_GRU; cell++) {
-        recurrent_case(cell, 3, 4, 1, 0, 0);
-        recurrent_case(cell, 2, 3, VL - 1, 1, 0);
-        recurrent_case(cell, 3, 5, VL, 0, 1);
-        recurrent_case(cell, 4, 6, 2, 1, 2); /* sequences of different lengths, backwards */
-        recurrent_case(cell, 1, 2, VL + 1, 0, 0);
-        recurrent_case(cell, 2, 19, 3, 0, 0); /* more than one chunk */
-        recurrent_case(cell, 1, 2, 40, 0, 0);
-        recurrent_case(cell, 0, 3, 4, 0, 0);
-        recurrent_case(cell, 2, 0, 4, 0, 0);
+        const int64_t D = cell == PYDL_GRU ? 0 : 3; /* GRU's steps do not multiply their inputs */
+        recurrent_case(cell, 3, 4, 1, 0, 0, 0);
+        recurrent_case(cell, 2, 3, VL - 1, 0, 1, 0);
+        recurrent_case(cell, 3, 5, VL, D, 0, 1);
+        recurrent_case(cell, 4, 6, 2, 5 * D, 1, 2); /* of different lengths, backwards */
+        recurrent_case(cell, 1, 2, VL + 1, 0, 0, 0);
+        recurrent_case(cell, 2, 19, 3, D, 0, 0); /* more than one chunk */
+        recurrent_case(cell, 1, 2, 40, 0, 0, 0);
+        recurrent_case(cell, 0, 3, 4, D, 0, 0);
+        recurrent_case(cell, 2, 0, 4, D, 0, 0);
     }
-    recurrent_case(PYDL_LSTM, 1, 1, 100, 0, 0); /* more than one group of k on the way back */
+    recurrent_case(PYDL_LSTM, 1, 1, 100, 0, 0, 0);  /* several groups of k on the way back; */
+    recurrent_case(PYDL_LSTM, 1, 2, 17, 400, 0, 0); /* and forward */
 }

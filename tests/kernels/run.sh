@@ -31,15 +31,16 @@ import ast, pathlib, shlex, sys
 
 root, scratch, machine, kernels = sys.argv[1:]
 tables = {}
+NAMES = "ISAS", "TYPES", "CFLAGS", "SIZED", "WRITTEN_OUT", "LEFT_OUT"
 for node in ast.parse((pathlib.Path(root) / "setup.py").read_text()).body:
-    if isinstance(node, ast.Assign) and node.targets[0].id in ("ISAS", "TYPES", "CFLAGS", "SMALL"):
+    if isinstance(node, ast.Assign) and node.targets[0].id in NAMES:
         tables[node.targets[0].id] = ast.literal_eval(node.value)
     elif isinstance(node, ast.AugAssign) and node.target.id == "CFLAGS":
         tables["CFLAGS"] += ast.literal_eval(node.value)
 csrc, here = pathlib.Path(scratch) / "csrc", pathlib.Path(root) / "tests" / "kernels"
 flags = [*tables["CFLAGS"], f"-I{csrc}"]
 isas = tables["ISAS"].get(machine.split("-")[0], {"baseline": []})
-variants = [(isa, kind) for isa in isas for kind in tables["TYPES"]]
+variants = [(isa, kind) for isa in isas for kind in tables["TYPES"] if f"{isa}_{kind}" not in tables["LEFT_OUT"]]
 
 
 def job(folder, source, arguments):
@@ -51,7 +52,7 @@ for source in sorted(csrc.glob("*.c")):
 for isa, kind in variants:
     names = [*isas[isa], f"-DPYDL_ISA={isa}", f"-DPYDL_TYPE={kind}"]
     for source in sorted(csrc.glob("kernels/*.c")):
-        level = "-O2" if f"{isa}_{kind}" in tables["SMALL"] else "-O3"
+        level = "-Os" if f"{isa}_{kind}" in tables["SIZED"] else "-O2" if source.stem in tables["WRITTEN_OUT"] else "-O3"
         job(f"{isa}_{kind}", source, [*flags, level, *names])
     for source in sorted(here.glob("*.c")):
         job(f"{isa}_{kind}", source, [*flags, "-O2", *names, f"-DKERNELS={kernels}"])
