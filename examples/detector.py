@@ -170,7 +170,7 @@ def main(argv=None):
     figure.suptitle(heading, fontsize=12, x=0.01, ha="left")
     path = plot.save(figure, os.path.join(options.out, "detector.png"))
     print(f"picture: {path}")
-    return {"map": result.map, "map_50": result.map_50, "voc": voc.map, "losses": losses}
+    return {"coco": result, "voc": voc, "losses": losses, "found": found, "targets": test_targets}
 
 
 if __name__ == "__main__":

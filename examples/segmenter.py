@@ -57,12 +57,11 @@ def block(inputs, outputs):
 class Segmenter(nn.Module):
     """Three steps down, three steps up; (N, 3, H, W) becomes scores (N, classes, H, W)."""
 
-    def __init__(self, classes, channels=(16, 24, 48, 96), skips=True):
+    def __init__(self, classes, channels=(12, 24, 48, 96), skips=True):
         super().__init__()
         self.skips = skips
         self.half = nn.MaxPool2d(2)
         self.down = nn.ModuleList(block(*pair) for pair in zip((3, *channels), channels, strict=False))
-        self.bottom = block(channels[-1], channels[-1])
         ways = list(zip(channels[:0:-1], channels[-2::-1], strict=True))  # from the smallest images to the largest
         self.up = nn.ModuleList(nn.ConvTranspose2d(*way, 2, stride=2) for way in ways)
         self.join = nn.ModuleList(block((1 + skips) * outputs, outputs) for _, outputs in ways)
@@ -73,7 +72,6 @@ class Segmenter(nn.Module):
         for step in self.down:
             x = step(self.half(x) if seen else x)
             seen.append(x)
-        x = self.bottom(x)
         for up, join, skip in zip(self.up, self.join, seen[-2::-1], strict=True):
             x = up(x)
             x = join(pydl.cat([x, skip], 1) if self.skips else x)
@@ -83,9 +81,9 @@ class Segmenter(nn.Module):
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="pydl-examples", metavar="FOLDER", help="where the picture goes")
-    parser.add_argument("--images", type=int, default=1200, help="for training (%(default)s)")
+    parser.add_argument("--images", type=int, default=2400, help="for training (%(default)s)")
     parser.add_argument("--test", type=int, default=200, help="for testing (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=15, help="(%(default)s)")
+    parser.add_argument("--epochs", type=int, default=8, help="(%(default)s)")
     parser.add_argument("--no-skips", action="store_true", help="leave out the skip connections")
     options = parser.parse_args(argv)
     os.makedirs(options.out, exist_ok=True)
@@ -131,7 +129,7 @@ def main(argv=None):
     figure.suptitle(f"Test images: mean IoU is {mean:.2f}", fontsize=12, x=0.01, ha="left")
     path = plot.save(figure, os.path.join(options.out, "segmenter.png"))
     print(f"picture: {path}")
-    return {"mean_iou": mean, "iou": dict(zip(CLASSES, each.tolist(), strict=True)), "accuracy": right}
+    return {"mean_iou": mean, "iou": dict(zip(CLASSES, each.tolist(), strict=True)), "answers": answers, "masks": masks}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """pydl: a small, fast deep-learning library for the CPU, written the way PyTorch is."""
 
+import typing as _typing
 from importlib import import_module as _import_module
 from math import inf as inf, nan as nan, pi as pi
-from typing import TYPE_CHECKING as _TYPE_CHECKING, Any as _Any
 
 from pydl import (
     autograd as autograd,
@@ -220,11 +220,11 @@ from pydl.random import (
     set_rng_state as set_rng_state,
 )
 
-if _TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from pydl import bench as bench, boxes as boxes, cost as cost, numeric as numeric, plot as plot, train as train
 else:
 
-    def __getattr__(name: str) -> _Any:
+    def __getattr__(name: str) -> _typing.Any:
         if name in ("bench", "boxes", "cost", "numeric", "plot", "train"):  # imported when first asked for
             return _import_module(f"pydl.{name}")
         raise AttributeError(f"module 'pydl' has no attribute {name!r}")

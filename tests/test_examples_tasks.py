@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_metrics import coco_numbers
 
 import pydl
 from pydl.data.datasets import read_tfrecord
@@ -33,10 +34,14 @@ def run(name, tmp_path, *arguments, pictures):
 
 def test_detector(tmp_path, capsys):
     result = run("detector", tmp_path, *("--images", 300, "--test", 60, "--epochs", 10), pictures=["detector"])
-    assert result["map_50"] > 0.3
-    assert result["voc"] == pytest.approx(result["map_50"], abs=0.1)
+    assert result["coco"].map_50 > 0.3
+    assert result["voc"].map == pytest.approx(result["coco"].map_50, abs=0.1)
     assert all(values[-1] < values[0] for values in result["losses"].values())
     assert "(COCO)" in capsys.readouterr().out
+    pytest.importorskip("pycocotools")
+    found = [{name: values.numpy().astype(np.float64) for name, values in each.items()} for each in result["found"]]
+    expected, _ = coco_numbers(found, result["targets"])
+    np.testing.assert_allclose(result["coco"][:12], expected, rtol=0, atol=1e-12)
 
 
 def test_the_detectors_boxes_survive_the_way_through_its_cells():
@@ -59,6 +64,9 @@ def test_segmenter(tmp_path):
     assert result["iou"]["background"] > 0.7
     assert result["mean_iou"] > 0.2
     assert result["mean_iou"] == pytest.approx(np.mean(list(result["iou"].values())))
+    truth, answers = result["masks"].numpy().ravel(), result["answers"].numpy().ravel()
+    expected = pytest.importorskip("sklearn.metrics").jaccard_score(truth, answers, average="macro")
+    assert result["mean_iou"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_segmenter_without_skips():
