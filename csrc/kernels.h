@@ -78,8 +78,8 @@ void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *be
                                const real *c0, real *gates, real *y, real *h_n, real *c_n,
                                real *before, real *c_before, real *inner, void *workspace);
 /* From dy (or NULL), dh_n, dc_n (or NULL): dgates, the gradient to the sums that entered the gates;
- * dhidden (of GRU alone): the gradient to q; dh0, dc0 (N, H). h_before is read for GRU alone. The
- * weights' gradients are products of these. */
+ * dhidden (of GRU alone): the gradient to q; dh0, dc0 (N, H; or NULL). h_before is read for GRU
+ * alone. The weights' gradients are products of these. */
 int64_t KERNEL(recurrent_backward_workspace)(const struct pydl_recurrent *g);
 void KERNEL(recurrent_backward)(const struct pydl_recurrent *g, const int64_t *begin, const real *w,
                                 const real *gates, const real *h_before, const real *c_before,

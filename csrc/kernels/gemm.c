@@ -194,7 +194,8 @@ static int pays_to_pack_a(const struct pydl_gemm *g, int64_t rows)
 {
     const int64_t panels = ceil_div(g->N, PANEL);
     if (g->trans_a)
-        return panels > (collides(g->lda, PAGE) ? 1 : 4) && g->lda * (int64_t)sizeof(real) > 512;
+        return panels > (collides(g->lda, PAGE / 2) ? 1 : 4) &&
+               g->lda * (int64_t)sizeof(real) > 512;
     if (rows <= STREAM_ROWS)
         return panels > 2 && collides(g->lda, PAGE);
     return panels > (collides(g->lda, PAGE / 2) ? 2 : MANY_PANELS);

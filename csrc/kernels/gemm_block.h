@@ -8,6 +8,7 @@
 enum {
     PANEL = NV * VL,                     /* columns of a register tile */
     AHEAD = 8,                           /* steps of k by which unpacked B is brought into L1 */
+    TURNED_DEPTH = 16,                   /* of a transposed A packed at a time */
     FAR = (4 << 20) / (int)sizeof(real), /* reals that no L2 holds */
 };
 
@@ -22,21 +23,25 @@ struct gemm_block {
     int pack_b, add, relu; /* add: to what C holds */
 };
 
-/* Packs the rows of A for one group of k, tile by tile. */
+/* Packs the rows of A for one group of k, tile by tile; of a transposed A some k at a time, since
+ * each k is in another page. */
 static void pack_a_rows(const struct gemm_block *q, int64_t k, int64_t depth)
 {
     const int64_t n = q->i1 - q->i0, tiles = ceil_div(n, MR), size = n / tiles, larger = n % tiles;
-    const int64_t lda = q->g->lda;
-    int64_t i = q->i0;
-    real *to = q->a_packed;
-    for (int64_t t = 0; t < tiles; t++) {
-        const int64_t rows = size + (t < larger);
-        if (q->g->trans_a)
-            pack_straight(q->a + k * lda + i, lda, rows, depth, GEMM_A_STEP, to);
-        else
-            pack_turned(q->a + i * lda + k, lda, rows, depth, GEMM_A_STEP, to);
-        i += rows;
-        to += depth * GEMM_A_STEP;
+    const int64_t lda = q->g->lda, most = q->g->trans_a ? TURNED_DEPTH : depth;
+    for (int64_t done = 0; done < depth; done += most) {
+        const int64_t part = min_i64(most, depth - done);
+        int64_t i = q->i0;
+        real *to = q->a_packed + done * GEMM_A_STEP;
+        for (int64_t t = 0; t < tiles; t++) {
+            const int64_t rows = size + (t < larger);
+            if (q->g->trans_a)
+                pack_straight(q->a + (k + done) * lda + i, lda, rows, part, GEMM_A_STEP, to);
+            else
+                pack_turned(q->a + i * lda + k, lda, rows, part, GEMM_A_STEP, to);
+            i += rows;
+            to += depth * GEMM_A_STEP;
+        }
     }
 }
 

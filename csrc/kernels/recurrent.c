@@ -12,7 +12,7 @@
 #include "recurrent_cell.h"
 
 enum {
-    MOST_ROWS = 4 * MR, /* sequences that a worker takes at a time */
+    MOST_ROWS = 6 * MR, /* sequences that a worker takes at a time */
     LEAST_ROWS = 8,     /* fewer would only read the weights more often */
 };
 
@@ -180,8 +180,9 @@ static void forward_chunk(const void *task, int64_t chunk, struct worker worker)
         give_state(x->c_n, c, H, from, to, H);
 }
 
-static void backward_step(const struct recurrent_task *t, int64_t row, int64_t rows, real *dh,
-                          real *dc)
+/* onwards: the state before the step needs its gradient too. */
+static void backward_step(const struct recurrent_task *t, int64_t row, int64_t rows, int onwards,
+                          real *dh, real *dc)
 {
     const struct backward_arrays *x = t->backward;
     const int64_t H = t->g.H, wide = t->gates * H;
@@ -207,7 +208,8 @@ static void backward_step(const struct recurrent_task *t, int64_t row, int64_t r
         else
             rnn_backward(&s, t->g.cell == PYDL_RNN_RELU);
     }
-    multiply(t, (gru ? x->dhidden : x->dgate) + row * wide, rows, dh, gru);
+    if (onwards)
+        multiply(t, (gru ? x->dhidden : x->dgate) + row * wide, rows, dh, gru);
 }
 
 static void backward_chunk(const void *task, int64_t chunk, struct worker worker)
@@ -226,10 +228,11 @@ static void backward_chunk(const void *task, int64_t chunk, struct worker worker
         const int64_t step = t->g.reverse ? t->g.T - 1 - s : s,
                       rows = min_i64(to, t->begin[step + 1] - t->begin[step]) - from;
         if (rows > 0)
-            backward_step(t, t->begin[step] + from, rows, dh, dc);
+            backward_step(t, t->begin[step] + from, rows, s > 0 || x->dh0, dh, dc);
     }
-    give_state(x->dh0, dh, H, from, to, H);
-    if (lstm)
+    if (x->dh0)
+        give_state(x->dh0, dh, H, from, to, H);
+    if (x->dc0)
         give_state(x->dc0, dc, H, from, to, H);
 }
 

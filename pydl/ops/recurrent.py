@@ -112,7 +112,7 @@ def recurrent(
         dy, dh_n, dc_n = [None if d is None else native.dense(d) for d in (*dys, None)[:3]]
         dgate = native.empty(gate.shape, dtype)
         dhidden = native.empty(gate.shape, dtype) if gru else dgate
-        dh0, dc0 = new(N, H), new(N, H, wanted=cell == "lstm")
+        dh0, dc0 = new(N, H, wanted=needs[1]), new(N, H, wanted=needs[2])
         saved = [_at(a) for a in (w_hh, gate, before if gru else None, c_before, inner, dy, dh_n, dc_n)]
         made = [_at(a) for a in (dgate, dhidden if gru else None, dh0, dc0)]
         for g in plan.pieces:
@@ -128,8 +128,8 @@ def recurrent(
         db = _sum(dgate) if needs[5] or needs[6] else None
         return [
             product(dgate, w_ih).reshape(shape) if needs[0] else None,
-            dh0 if needs[1] else None,
-            dc0 if needs[2] else None,
+            dh0,
+            dc0,
             dw_ih if needs[3] else None,
             dw_hh if needs[4] else None,
             db if needs[5] else None,
