@@ -29,7 +29,7 @@ def draw_image(rng):
     """Return an image (3, 64, 64) of one to four shapes in any colours on noise, their boxes and their classes."""
     y, x = np.mgrid[0:SIDE, 0:SIDE] + 0.5
     background = rng.uniform(0.2, 0.8, (3, 1, 1))
-    image = background + 0.08 * rng.standard_normal((3, SIDE, SIDE))
+    image = background + 0.06 * rng.standard_normal((3, SIDE, SIDE))
     boxes, labels, wanted = [], [], rng.integers(1, 5)
     for _ in range(40):
         label, (width, height) = rng.integers(3), rng.uniform(10, 28, 2)
@@ -47,7 +47,7 @@ def draw_image(rng):
             (abs(across) < down / 2) & (down < 1),
         )[label]
         colour = (background[..., 0] + rng.uniform(0.3, 0.7, (3, 1))) % 1  # another one than the background's
-        image[:, inside] = colour + 0.06 * rng.standard_normal((3, inside.sum()))
+        image[:, inside] = colour + 0.05 * rng.standard_normal((3, inside.sum()))
         boxes.append(box)
         labels.append(label)
         if len(boxes) == wanted:
@@ -161,8 +161,8 @@ def main(argv=None):
     print(f"mAP {result.map:.3f} ({by_class}), at IoU 0.50 {result.map_50:.3f}, at 0.75 {result.map_75:.3f} (COCO)")
     print(f"mAP at IoU 0.50 by VOC's rules: {voc.map:.3f}")
 
-    figure = plot.new_figure(10.4, 5.4)
-    for number, axes in enumerate(figure.subplots(2, 4).flat[: len(test_images)]):
+    figure = plot.new_figure(9.6, 6.7)
+    for number, axes in enumerate(figure.subplots(2, 3).flat[: len(test_images)]):
         sure = found[number]["scores"] > 0.3
         seen = {name: values[sure] for name, values in found[number].items()}
         plot.boxes(test_images[number], **seen, truth=test_targets[number]["boxes"], names=CLASSES, axes=axes)

@@ -41,7 +41,7 @@ def draw_image(rng):
         colour = (background[..., 0] + rng.uniform(0.25, 0.75, (3, 1))) % 1
         image[:, inside] = colour
         mask[inside] = label
-    return (image + 0.07 * rng.standard_normal(image.shape)).clip(0, 1), mask
+    return (image + 0.05 * rng.standard_normal(image.shape)).clip(0, 1), mask
 
 
 def make_set(count, seed):
@@ -114,15 +114,14 @@ def main(argv=None):
     shown = min(6, len(images))
     figure = plot.new_figure(1.6 * shown + 1.2, 5.2)
     grid = figure.subplots(3, shown, squeeze=False)
-    for number in range(shown):
-        rows = ((None, "image"), (masks[number], "truth"), (answers[number], "prediction"))
-        for axes, (mask, name) in zip(grid[:, number], rows, strict=True):
-            picture = images[number]
-            if mask is None:
-                mask = pydl.zeros(SIDE, SIDE, dtype=pydl.int64)
-            plot.masks(picture, mask, opacity=0.85, axes=axes)
-            if number == 0:
-                axes.set_ylabel(name, fontsize=10)
+    paper, nothing = pydl.ones(1, SIDE, SIDE), pydl.zeros(SIDE, SIDE, dtype=pydl.int64)
+    for column in range(shown):
+        drawn = (images[column], nothing), (paper, masks[column]), (paper, answers[column])
+        for axes, (picture, mask) in zip(grid[:, column], drawn, strict=True):
+            plot.masks(picture, mask, opacity=1, axes=axes)
+            axes.spines[:].set_visible(True)
+    for axes, name in zip(grid[:, 0], ("image", "truth", "prediction"), strict=True):
+        axes.set_ylabel(name, fontsize=10)
     for label, name in enumerate(CLASSES[1:], 1):
         grid[1, -1].plot([], [], "s", color=plot.SERIES[label], label=name)
     grid[1, -1].legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -129,7 +129,7 @@ def masks(
     layer[..., :3] = palette[np.where(ignored, 0, classes) % len(SERIES)]
     layer[ignored, :3] = 0
     layer[(classes == background) & ~ignored, 3] = 0
-    drawn.imshow(layer, interpolation="none", extent=(0, classes.shape[1], classes.shape[0], 0))
+    drawn.imshow(layer, interpolation="nearest", extent=(0, classes.shape[1], classes.shape[0], 0))
     if names is not None:
         for label in np.unique(classes[~ignored & (classes != background)]):
             drawn.plot([], [], "s", color=SERIES[label % len(SERIES)], label=names[label])
@@ -150,9 +150,9 @@ def _canvas(op: str, image: Values, heading: str, axes: Any) -> Any:
         axes.set_title(heading, fontsize=10, color=INK, loc="left")
     no_axes(axes)
     if len(picture) == 3:
-        axes.imshow(picture.transpose(1, 2, 0).clip(0, 1), extent=(0, width, height, 0))
+        axes.imshow(picture.transpose(1, 2, 0).clip(0, 1), extent=(0, width, height, 0), interpolation="nearest")
     else:
-        axes.imshow(picture[0], cmap="gray_r", extent=(0, width, height, 0))
+        axes.imshow(picture[0], cmap="gray_r", extent=(0, width, height, 0), interpolation="nearest")
     return axes
 
 
