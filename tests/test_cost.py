@@ -441,6 +441,7 @@ def test_roofline_has_a_row_for_each_layer():
     assert json.loads(json.dumps(found.to_dict()))["rows"][0]["forward"]["ms"] > 0
 
 
+@pytest.mark.check
 def test_roofline_times_what_runs_between_layers():
     found = cost.roofline(models.resnet20(), (2, 3, 32, 32), rounds=1, backward=True)
     between = [row for row in found.rows if row.type == "add, relu"]
@@ -549,6 +550,7 @@ def test_results_are_json():
     assert found["total"]["total"] == pytest.approx(sum(row["total"] for row in found["rows"]))
 
 
+@pytest.mark.check
 @pytest.mark.parametrize("backward", [False, True])
 def test_pictures(tmp_path, backward):
     found = cost.roofline(models.lenet(), (2, 1, 28, 28), rounds=1, backward=backward)
