@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -39,6 +38,8 @@ def save(obj: Any, f: PathLike) -> None:
         >>> load(path)
         {'epoch': 3, 'model': {'w': tensor([1., 1.])}, 'rates': (0.1, 0.01)}
     """
+    import json
+
     if isinstance(obj, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
         save_file(obj, f)
         return
@@ -61,6 +62,8 @@ def load(f: PathLike) -> Any:
         OSError: The file cannot be read.
         ValueError: It is no whole safetensors file, or its header holds no tree that pydl can read; the error names it.
     """
+    import json
+
     data = read(f)
     tensors = parsed(data, f)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
