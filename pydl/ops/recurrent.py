@@ -54,8 +54,8 @@ def recurrent(
     - ``"gru"``: ``r, z = sigmoid(W x + b + V h + d)``; ``n = tanh(W_n x + b_n + r * (V_n h + d_n))``;
       ``h' = (1 - z) * n + z * h``
 
-    A sequence has the same bits in batches of any size from 8 sequences on. Fewer, and GRU, multiply their inputs in one
-    product for all steps, which adds in another order where it has at most 12 rows.
+    A sequence has the same bits in batches of any size from 8 sequences on. Fewer, and GRU, multiply their inputs in
+    one product for all steps, which adds in another order where it has at most 12 rows.
 
     Args:
         cell: One of the words above.
