@@ -226,9 +226,12 @@ from pydl.suggest import no_attribute as _no_attribute
 
 if _typing.TYPE_CHECKING:
     from pydl import bench as bench, boxes as boxes, cost as cost, numeric as numeric, plot as plot, train as train
+    from pydl.profiler import profile as profile
 else:
 
     def __getattr__(name: str) -> _typing.Any:
         if name in ("bench", "boxes", "cost", "numeric", "plot", "train"):  # imported when first asked for
             return _import_module(f"pydl.{name}")
+        if name == "profile":
+            return _import_module("pydl.profiler").profile
         raise _no_attribute("pydl", globals(), name)

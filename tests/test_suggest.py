@@ -26,7 +26,7 @@ from pydl.nn import functional as F
         ("pydl.models", "resnet51", "resnet50"),
         ("pydl.data", "Dataloader", "DataLoader"),
         ("pydl.data", "CIFAR1000", "CIFAR100"),
-        ("pydl.plot", "curve", "curves"),
+        ("pydl.plot", "time_line", "timeline"),
     ],
 )
 def test_names_of_modules(module, name, meant):

@@ -14,6 +14,7 @@ from pydl.plot.overlays import boxes, masks
 from pydl.plot.panels import bars, decision_boundary, lines, matrix, scatter
 from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
 from pydl.plot.style import SERIES, available, new_figure, save
+from pydl.plot.timeline import timeline
 from pydl.suggest import no_attribute as _no_attribute
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "summary",
     "sweep",
     "templates",
+    "timeline",
 ]
 
 if not TYPE_CHECKING:
