@@ -10,6 +10,7 @@ from pydl.plot.bench import roofline, shares, sweep
 from pydl.plot.cost import layers_energy, layers_roofline
 from pydl.plot.graph import Graph, graph
 from pydl.plot.images import feature_maps, images, templates
+from pydl.plot.layers import activations, update_ratios, weights
 from pydl.plot.overlays import boxes, masks
 from pydl.plot.panels import bars, decision_boundary, lines, matrix, scatter
 from pydl.plot.pictures import confusion, curves, filters, mistakes, summary
@@ -20,6 +21,7 @@ from pydl.suggest import no_attribute as _no_attribute
 __all__ = [
     "SERIES",
     "Graph",
+    "activations",
     "available",
     "bars",
     "boxes",
@@ -45,6 +47,8 @@ __all__ = [
     "sweep",
     "templates",
     "timeline",
+    "update_ratios",
+    "weights",
 ]
 
 if not TYPE_CHECKING:
