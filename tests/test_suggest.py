@@ -27,6 +27,7 @@ from pydl.nn import functional as F
         ("pydl.data", "Dataloader", "DataLoader"),
         ("pydl.data", "CIFAR1000", "CIFAR100"),
         ("pydl.plot", "time_line", "timeline"),
+        ("pydl.metrics", "acuracy", "accuracy"),
     ],
 )
 def test_names_of_modules(module, name, meant):
