@@ -18,9 +18,12 @@ from pydl._version import __version__ as __version__
 from pydl.autograd import (
     Size as Size,
     Tensor as Tensor,
+    detect_anomaly as detect_anomaly,
     enable_grad as enable_grad,
+    is_anomaly_enabled as is_anomaly_enabled,
     is_grad_enabled as is_grad_enabled,
     no_grad as no_grad,
+    set_detect_anomaly as set_detect_anomaly,
     set_grad_enabled as set_grad_enabled,
 )
 from pydl.config import show_config as show_config
@@ -219,12 +222,17 @@ from pydl.random import (
     manual_seed as manual_seed,
     set_rng_state as set_rng_state,
 )
+from pydl.suggest import no_attribute as _no_attribute
 
 if _typing.TYPE_CHECKING:
     from pydl import bench as bench, boxes as boxes, cost as cost, numeric as numeric, plot as plot, train as train
+    from pydl.linter import lint as lint
+    from pydl.profiler import profile as profile
 else:
 
     def __getattr__(name: str) -> _typing.Any:
         if name in ("bench", "boxes", "cost", "numeric", "plot", "train"):  # imported when first asked for
             return _import_module(f"pydl.{name}")
-        raise AttributeError(f"module 'pydl' has no attribute {name!r}")
+        if name in ("lint", "profile"):
+            return getattr(_import_module("pydl.linter" if name == "lint" else "pydl.profiler"), name)
+        raise _no_attribute("pydl", globals(), name)

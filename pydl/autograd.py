@@ -340,6 +340,8 @@ def record(
         if array.size <= HANDFUL:
             node: Any = y._node
             node.value = array if view_of is None else array.copy()  # a view would keep all of its base's memory
+    elif watchers:
+        tell(name, inputs, (y,), saved)
     return y
 
 
@@ -410,6 +412,7 @@ def record_many(
         for index, y in enumerate(ys):
             if y._array.dtype.kind == "f":
                 y._node, y._index, y.requires_grad = node, index, True
+    if watchers:
         tell(name, inputs, ys, saved)
     return ys
 
@@ -437,5 +440,10 @@ def _as_array(values: Any) -> Array:
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-from pydl.function import Function as Function  # noqa: E402 (both are made of the classes above)
+from pydl.anomaly import (  # noqa: E402 (all of these are made of the classes above)
+    detect_anomaly as detect_anomaly,
+    is_anomaly_enabled as is_anomaly_enabled,
+    set_detect_anomaly as set_detect_anomaly,
+)
+from pydl.function import Function as Function  # noqa: E402
 from pydl.walk import backward as _walk_back, grad as grad  # noqa: E402

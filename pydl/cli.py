@@ -15,6 +15,7 @@ from pydl import config, demo, models, native, plot
 from pydl._version import __version__
 from pydl.bench import peers, run as bench, sweep
 from pydl.cost import command as costs
+from pydl.suggest import did_you_mean
 from pydl.train import command
 
 _EXAMPLES = """examples:
@@ -58,6 +59,14 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is none of an argument's choices, and say which one is near."""
+        if action.choices is not None and value not in action.choices:
+            names = [str(choice) for choice in action.choices]
+            hint = did_you_mean(str(value), names)
+            text = f"invalid choice: {value!r}{hint} (choose from {', '.join(names)})"
+            raise argparse.ArgumentError(action, text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

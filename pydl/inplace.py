@@ -11,7 +11,7 @@ from pydl.autograd import HANDFUL, ArrayBackward, Node, Tensor, needs_grad, on_a
 from pydl.grad_mode import mode
 from pydl.native import Array
 from pydl.trace import keep_value
-from pydl.watch import tell
+from pydl.watch import tell, watchers
 
 
 def record_inplace(
@@ -39,7 +39,8 @@ def record_inplace(
             view._node, view._index, view.requires_grad = Node("view", (base,), on_arrays(place.scattered)), 0, True
             if view._array.size <= HANDFUL:
                 view._node.value = view._array.copy()
-        tell(name, inputs, (x,), saved)
+    if watchers:
+        tell(name, inputs or (x,), (x,), saved)
     return x
 
 

@@ -45,7 +45,7 @@ def trace(y: Tensor, gradient: Tensor | None = None) -> Trace:
     Raises:
         RuntimeError: As :meth:`Tensor.backward` does.
     """
-    nodes = _below(y)
+    nodes = below(y)
     passed: dict[Node, Passed] = {}
     totals: dict[int, Tensor] = {}
     pending: dict[Node, list[Tensor | None]] = {}
@@ -77,7 +77,8 @@ def trace(y: Tensor, gradient: Tensor | None = None) -> Trace:
     return Trace(nodes, passed, totals)
 
 
-def _below(y: Tensor) -> list[Node]:
+def below(y: Tensor) -> list[Node]:
+    """Return every node below a result, the earliest first."""
     found: set[Node] = set()
     left: list[Any] = [y._node]
     while left:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pydl import native
 from pydl.autograd import Node, Tensor, layout_of, lying, make, wrap
+from pydl.watch import watchers, within
 
 
 def backward(
@@ -28,6 +29,18 @@ def backward(
     if create_graph:
         raise RuntimeError("backward: create_graph=True asks for gradients of gradients, which pydl does not have")
     accumulate = accumulate or _accumulate
+    if watchers:
+        within("backward", tuple(tensors), _walk, tensors, gradients, retain_graph, accumulate)
+    else:
+        _walk(tensors, gradients, retain_graph, accumulate)
+
+
+def _walk(
+    tensors: Sequence[Tensor],
+    gradients: Sequence[Tensor | None],
+    retain_graph: bool,
+    accumulate: Callable[[Tensor, Tensor, bool], None],
+) -> None:
     pending: dict[Node, Any] = {}  # the gradient, or the list of them where a node has several results
     heap: list[tuple[int, Node]] = []  # the latest node first
     late: dict[int, tuple[Tensor, Tensor]] = {}  # leaves with hooks see the whole gradient once, at the end

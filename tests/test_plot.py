@@ -190,3 +190,53 @@ def test_classes_need_names():
         plot.boxes(IMAGE, CORNERS, np.array([0, 3]), names=("a", "b"))
     with pytest.raises(IndexError, match="masks: class 255 has no name"):
         plot.masks(IMAGE, np.full((4, 5), 255), names=("a", "b"))
+
+
+def test_activations_have_a_panel_for_each_layer(rng):
+    model = nn.Sequential(
+        nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(48, 2)
+    )
+    before = {name: value.tolist() for name, value in model.state_dict().items()}
+    state = pydl.get_rng_state().tolist()
+    figure = plot.activations(model, rng.standard_normal((4, 1, 6, 6)).astype(np.float32))
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    names = [axes.get_title("left").strip() for axes in shown]
+    assert names == ["0 Conv2d", "1 BatchNorm2d", "2 ReLU", "3 Dropout", "4 Flatten", "5 Linear"]
+    assert [axes.texts[0].get_text().count("zero") for axes in shown] == [0, 0, 1, 1, 1, 0]
+    assert {name: value.tolist() for name, value in model.state_dict().items()} == before
+    assert pydl.get_rng_state().tolist() == state
+    assert model.training
+    assert not any(layer._forward_hooks for layer in model)
+    assert len([a for a in plot.activations(model, pydl.zeros(4, 1, 6, 6), most=2).axes if a.get_visible()]) == 2
+
+
+def test_weights_and_their_gradients():
+    model = nn.Sequential(nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 2))
+    first = plot.weights(model).axes
+    assert [axes.get_title("left").strip() for axes in first] == ["0.weight", "2.weight"]
+    assert sum(axes.patches[0].get_path().vertices[:, 1].max() > 0 for axes in first) == 2
+    model(pydl.randn(8, 30)).sum().backward()
+    texts = [axes.texts[0].get_text() for axes in plot.weights(model).axes if axes.texts]
+    assert len(texts) == 2
+    assert all("gradient (orange" in text for text in texts)
+
+
+def test_update_ratios():
+    model = nn.Linear(4, 3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with pydl.no_grad():
+        model.weight.mul_(1.005)
+    (axes,) = plot.update_ratios(before, model.state_dict()).axes
+    assert axes.texts[0].get_text() == "|step| / |weight| = 5.0e-03"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1e-4", "1e-3", "1e-2"]
+    for values, text in (
+        ({}, "'weight' is there before the step and not after it"),
+        ({"weight": pydl.ones(2, 2)}, r"'weight' has shape \(3, 4\) before, \(2, 2\) after"),
+        (before, "expects weights of at least two dimensions that the step moved, got none"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            plot.update_ratios(before, values)
+    with pytest.raises(ValueError, match="expects a model whose layers give floating-point tensors, got none"):
+        plot.activations(nn.Identity(), pydl.tensor([1, 2]))
+    with pytest.raises(ValueError, match="expects a model with parameters of at least two dimensions, got none"):
+        plot.weights(nn.ReLU())

@@ -161,15 +161,16 @@ def roofline(model: Module, input: trace.Input, *, backward: bool = False, round
     for step, seconds, back_seconds in zip(steps, forward, back, strict=True):
         ahead, behind = step.forward(), step.backward()
         if ahead.flops or ahead.bytes:
-            after = None if back_seconds is None or not behind.bytes else _timing(behind, back_seconds, host)
-            rows.append(Row(step.name, step.type, ahead.macs, _timing(ahead, seconds, host), after))
+            after = None if back_seconds is None or not behind.bytes else timing(behind, back_seconds, host)
+            rows.append(Row(step.name, step.type, ahead.macs, timing(ahead, seconds, host), after))
     if not rows:
         raise ValueError("roofline: the model has no layer that computes or moves anything")
     shapes = tuple([tuple(x.shape) for x in inputs])
     return Roofline(type(model).__name__, shapes, host, tuple(rows), whole * 1e3, _total(rows, steps))
 
 
-def _timing(work: Work, seconds: float, host: dict[str, Any]) -> Timing:
+def timing(work: Work, seconds: float, host: dict[str, Any]) -> Timing:
+    """Return what a time is worth: `host` has the measured ``peak_gflops`` and ``bandwidth_gbs``."""
     at_peak = work.flops / (host["peak_gflops"] * 1e9)
     at_bandwidth = work.bytes / (host["bandwidth_gbs"] * 1e9)
     roof, bound = max(at_peak, at_bandwidth), "cores" if at_peak > at_bandwidth else "memory"
@@ -178,13 +179,14 @@ def _timing(work: Work, seconds: float, host: dict[str, Any]) -> Timing:
 
 
 def _total(rows: Sequence[Row], steps: Sequence[trace.Step]) -> Row:
-    ahead = _sum([row.forward for row in rows], trace.total(step.forward() for step in steps))
+    ahead = summed([row.forward for row in rows], trace.total(step.forward() for step in steps))
     behind = [row.backward for row in rows if row.backward is not None]
-    after = _sum(behind, trace.total(step.backward() for step in steps)) if behind else None
+    after = summed(behind, trace.total(step.backward() for step in steps)) if behind else None
     return Row("", "", sum(row.macs for row in rows), ahead, after)
 
 
-def _sum(parts: Sequence[Timing], work: Work) -> Timing:
+def summed(parts: Sequence[Timing], work: Work) -> Timing:
+    """Return several timings as one, whose work in all is `work`."""
     ms, roof = sum(part.ms for part in parts), sum(part.roof_ms for part in parts)
     by_cores = sum(part.roof_ms for part in parts if part.bound == "cores")
     bound = "cores" if 2 * by_cores > roof else "memory"

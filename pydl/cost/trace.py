@@ -100,7 +100,8 @@ class Tracer:
     ) -> None:
         """Count an op, and let go of what its gradient would need."""
         node = next((y._node for y in results if y._node is not None), None)
-        assert node is not None
+        if node is None:
+            return  # on constants alone
         needs = [self._reached(edge) for edge in node.edges]
         (self._plain.discard if any(needs) else self._plain.add)(id(node))
         op = count(name.removesuffix(" + relu"), inputs, results, saved, needs)

@@ -12,6 +12,7 @@ from pydl.data.dataset import Dataset, Subset, TensorDataset, default_collate, r
 from pydl.data.digits import digits
 from pydl.data.idx import mnist, read_idx, write_idx
 from pydl.data.loader import DataLoader
+from pydl.suggest import no_attribute
 
 if TYPE_CHECKING:
     from pydl.data import datasets as datasets, transforms as transforms
@@ -67,4 +68,4 @@ def __getattr__(name: str) -> Any:
         return import_module(f"pydl.data.{name}")
     if name in _LATER:
         return getattr(import_module("pydl.data.datasets"), name)
-    raise AttributeError(f"module 'pydl.data' has no attribute {name!r}")
+    raise no_attribute("pydl.data", (*__all__, *_LATER, "datasets", "transforms"), name)

@@ -13,11 +13,13 @@ from pydl.data.dataset import Indexable, batch_of, gathers, transforms_samples
 from pydl.data.prefetch import Prefetched
 from pydl.native import Array
 from pydl.random import Generator, default_generator, drawing_from
+from pydl.suggest import Checked
+from pydl.watch import watchers, within
 
 Transform = Callable[[Array, Generator], Array]
 
 
-class DataLoader:
+class DataLoader(Checked):
     """Batches of a data set, in a new order each epoch if shuffled, made ahead by one thread.
 
     Each epoch that shuffles or transforms (here or in the data set) draws one number from the
@@ -284,7 +286,7 @@ class _Batches(Iterator[Any]):
 
     def __next__(self) -> Any:
         try:
-            batch = next(self._source)
+            batch = within("data", (), next, self._source) if watchers else next(self._source)
         except StopIteration:
             if not self._left:
                 self._place.seed, self._place.batch, self._place.order = None, 0, None

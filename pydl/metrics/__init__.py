@@ -16,6 +16,7 @@ from pydl.metrics.classes import (
     topk_accuracy,
     topk_error,
 )
+from pydl.suggest import no_attribute
 
 if TYPE_CHECKING:
     from pydl.metrics.detection import (
@@ -43,4 +44,4 @@ _LATER = ("CocoAP", "VocAP", "average_precision", "coco_ap", "voc_ap")
 def __getattr__(name: str) -> Any:
     if name in _LATER:
         return getattr(import_module("pydl.metrics.detection"), name)
-    raise AttributeError(f"module 'pydl.metrics' has no attribute {name!r}")
+    raise no_attribute("pydl.metrics", (*__all__, *_LATER), name)

@@ -4,6 +4,8 @@ Each is a function that returns a Module. Where torchvision has the network, the
 so that a ``state_dict`` of its weights loads.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from pydl.models.alexnet import AlexNet as AlexNet, alexnet as alexnet
 from pydl.models.googlenet import GoogLeNet as GoogLeNet, GoogLeNetOutputs as GoogLeNetOutputs, googlenet as googlenet
 from pydl.models.mobilenet import (
@@ -22,3 +24,9 @@ from pydl.models.resnet import (
 )
 from pydl.models.small import cnn as cnn, lenet as lenet, linear as linear, mlp as mlp
 from pydl.models.vgg import VGG as VGG, vgg16 as vgg16
+from pydl.suggest import no_attribute as _no_attribute
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _no_attribute("pydl.models", globals(), name)

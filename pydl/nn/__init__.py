@@ -1,5 +1,7 @@
 """Layers, losses and containers: parameters and composition, under PyTorch's names."""
 
+from typing import TYPE_CHECKING, Any
+
 from pydl.nn import functional as functional, init as init, utils as utils
 from pydl.nn.activation import (
     ELU as ELU,
@@ -78,3 +80,9 @@ from pydl.nn.resize import (
     Upsample as Upsample,
     ZeroPad2d as ZeroPad2d,
 )
+from pydl.suggest import no_attribute as _no_attribute
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _no_attribute("pydl.nn", globals(), name)

@@ -1,5 +1,7 @@
 """The layers' ops as functions, under PyTorch's names; each is documented where it is defined, in ``pydl.ops``."""
 
+from typing import TYPE_CHECKING, Any
+
 from pydl.ops import (
     adaptive_avg_pool1d as adaptive_avg_pool1d,
     adaptive_avg_pool2d as adaptive_avg_pool2d,
@@ -54,3 +56,9 @@ from pydl.ops import (
     svm_loss as svm_loss,
     tanh as tanh,
 )
+from pydl.suggest import no_attribute as _no_attribute
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        raise _no_attribute("pydl.nn.functional", globals(), name)

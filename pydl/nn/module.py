@@ -11,11 +11,13 @@ from pydl.autograd import Handle, Tensor
 from pydl.native import Array
 from pydl.nn import state, text
 from pydl.nn.parameter import Parameter
+from pydl.suggest import Checked, did_you_mean
+from pydl.watch import watchers, within
 
 Self = TypeVar("Self", bound="Module")
 
 
-class Module:
+class Module(Checked):
     """The base of all layers and models.
 
     Parameters, submodules and tensors given to :meth:`register_buffer` are registered under the name of the attribute
@@ -63,6 +65,8 @@ class Module:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run ``forward`` and the hooks; an error from a module inside another says which one it was."""
         try:
+            if watchers:
+                return within(self, args, self._call_with_hooks, args, kwargs)
             if self._forward_hooks or self._forward_pre_hooks:
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
@@ -121,7 +125,11 @@ class Module:
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
-        hint = "" if "_module_names" in self.__dict__ else "; its __init__ must call super().__init__() first"
+        own = self.__dict__
+        if "_module_names" not in own:
+            hint = "; its __init__ must call super().__init__() first"
+        else:
+            hint = did_you_mean(name, [known for known in (*own, *dir(type(self))) if not known.startswith("_")])
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}{hint}")
 
     def __delattr__(self, name: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from pydl.suggest import did_you_mean
+
 _INT64_MAX = 2**63 - 1
 
 
@@ -166,4 +168,5 @@ def choice(op: str, name: str, value: Any, allowed: tuple[str, ...]) -> str:
     if isinstance(value, str) and value in allowed:
         return value
     words = ", ".join(repr(word) for word in allowed[:-1]) + f" or {allowed[-1]!r}"
-    raise ValueError(f"{op}: {name} must be {words}, got {value!r}")
+    hint = did_you_mean(value, allowed) if isinstance(value, str) else ""
+    raise ValueError(f"{op}: {name} must be {words}, got {value!r}{hint}")

@@ -12,6 +12,7 @@ from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Layout, dense_layout
 from pydl.ops.check import choice, integer, pair
 from pydl.ops.operands import NHWC, column_sum, float_dtype, through_relu
+from pydl.watch import tell, watchers
 
 
 @dataclass(slots=True)
@@ -116,6 +117,8 @@ def conv2d(
     for g in plan.images:
         kernels.conv2d_forward(g, x, w, b, y._pointer, native.workspace(kernels.conv2d_forward_workspace(g)))
     if not needs_grad(input, weight, bias):
+        if watchers:
+            tell("conv2d + relu" if relu else "conv2d", (input, weight, bias), (y,))
         return y
     result = y._pointer if relu else None
 
@@ -211,6 +214,7 @@ def _plan(
     if len(x) != 4 or len(w) != 4:
         raise ValueError(
             f"conv2d: expects an input of (N, C, H, W) and a weight of (O, C / groups, KH, KW), got {x} and {w}"
+            + ("; reshape rows to images first, as in x.reshape(-1, C, H, W)?" if len(x) == 2 else "")
         )
     (N, C, H, W), (O, I, KH, KW) = x, w
     stride_h, stride_w = pair("conv2d", "stride", stride, 1)
@@ -221,7 +225,7 @@ def _plan(
     if I * groups != C or O % groups:
         raise ValueError(
             f"conv2d: a weight of {w} with groups={groups} expects {I * groups} input channels and output channels "
-            f"that {groups} divides, got an input of {x}"
+            f"that {groups} divides, got an input of {x}" + _likely(x, I * groups)
         )
     if b is not None and b != (O,):
         raise ValueError(f"conv2d: expects a bias of shape ({O},), got {b}")
@@ -237,7 +241,8 @@ def _plan(
         if H + 2 * pad_h < reach_h or W + 2 * pad_w < reach_w:
             raise ValueError(
                 f"conv2d: the window of {reach_h} x {reach_w} (kernel {KH} x {KW}, dilation {dil_h} x {dil_w}) is "
-                f"larger than the padded input of {H + 2 * pad_h} x {W + 2 * pad_w}"
+                f"larger than the padded input of {H + 2 * pad_h} x {W + 2 * pad_w}; larger images, fewer strides and "
+                "pooling layers before it, or padding?"
             )
         P = (H + 2 * pad_h - reach_h) // stride_h + 1
         Q = (W + 2 * pad_w - reach_w) // stride_w + 1
@@ -252,3 +257,12 @@ def _plan(
         tuple([native.geometry("conv2d", *fixed, 0, exact, first, last) for first, last in cuts]),
         tuple([native.geometry("conv2d", *fixed, int(first > 0), exact, first, last) for first, last in cuts]),
     )
+
+
+def _likely(x: tuple[int, ...], C: int) -> str:
+    """Return the likely fix for an input of other than `C` channels."""
+    if x[1] == C:
+        return ""
+    if x[3] == C and x[2] > 1:
+        return "; are they (N, H, W, C)? then permute(0, 3, 1, 2) first"
+    return f"; set in_channels={x[1]}?"

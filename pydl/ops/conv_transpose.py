@@ -13,6 +13,7 @@ from pydl.ops import conv
 from pydl.ops.check import integer, integers, pair
 from pydl.ops.conv import Plan, Sizes
 from pydl.ops.operands import NHWC, column_sum, float_dtype
+from pydl.watch import tell, watchers
 
 
 def conv_transpose2d(
@@ -71,6 +72,8 @@ def conv_transpose2d(
         over = native.geometry("broadcast", 2, (pixels, O), (O, 1), (0, 1))
         kernels.binary(lib.PYDL_ADD, over, y._pointer, lying(bias, plan.b), y._pointer)
     if not needs_grad(input, weight, bias):
+        if watchers:
+            tell("conv_transpose2d", (input, weight, bias), (y,))
         return y
 
     def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:

@@ -13,6 +13,7 @@ from pydl.native import Array, lib
 from pydl.ops import arrays
 from pydl.ops.arrays import unbroadcast
 from pydl.ops.convert import NUMBERS, promoted, refuse
+from pydl.watch import tell, watchers
 
 Operand = Any  # a Tensor, an ndarray or a number
 
@@ -74,6 +75,8 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
         if sum is not None:
             if (a.requires_grad or b.requires_grad) and mode.enabled:
                 attach(sum, name, (a, b), _pass_to_both if op == _ADD else _pass_to_difference)
+            elif watchers:
+                tell(name, (a, b), (sum,))
             return sum
     sign = 1 if op == _ADD else -1
     if type(b) in NUMBERS and isinstance(a, Tensor) and a._array.dtype.kind == "f":
@@ -90,7 +93,7 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
             _integers(name, np.add if op == _ADD else np.subtract, p, q if alpha == 1 else q * p.dtype.type(alpha))
         )
     y = arrays.binary(op, p, q if alpha == 1 else arrays.scale(q, alpha))
-    if not (mode.enabled and (a.requires_grad or b.requires_grad)):
+    if not (watchers or (mode.enabled and (a.requires_grad or b.requires_grad))):
         return Tensor(y)
     shapes = p.shape, q.shape
     factor = sign * alpha
@@ -116,7 +119,7 @@ def _pass_to_difference(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tens
 def _affine(name: str, x: Tensor, factor: float, offset: float) -> Tensor:
     """Return x * factor + offset."""
     y = arrays.unary(_AFFINE, x._array, factor, offset)
-    if not (x.requires_grad and mode.enabled):
+    if not (watchers or (x.requires_grad and mode.enabled)):
         return Tensor(y)
     return record(name, y, (x,), lambda dy, needs: (dy if factor == 1 else arrays.scale(dy, factor),))
 
@@ -134,7 +137,7 @@ def mul(input: Operand, other: Operand) -> Tensor:
     if p.dtype.kind != "f":
         return Tensor(_integers("mul", np.multiply, p, q))
     y = arrays.binary(_MUL, p, q)
-    if not (mode.enabled and (a.requires_grad or b.requires_grad)):
+    if not (watchers or (mode.enabled and (a.requires_grad or b.requires_grad))):
         return Tensor(y)
     p_shape, q_shape = p.shape, q.shape
     kept_q, kept_p = q if a.requires_grad else None, p if b.requires_grad else None
@@ -176,7 +179,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
         a, b = promoted("div", a, b, to_float=True)
     p, q = a._array, b._array
     y = arrays.binary(_DIV, p, q)
-    if not (mode.enabled and (a.requires_grad or b.requires_grad)):
+    if not (watchers or (mode.enabled and (a.requires_grad or b.requires_grad))):
         return Tensor(y)
     b_needed, p_shape = b.requires_grad, p.shape
     numerator: Any = p if b_needed else None  # and `p` itself stays out of the closure, which would keep it alive
@@ -309,7 +312,7 @@ def _pow_number(x: Tensor, exponent: float) -> Tensor:
         op, from_result = lib.PYDL_POW_SCALAR, False
     a = x._array
     y = arrays.unary(op, a, exponent)
-    if not (x.requires_grad and mode.enabled):
+    if not (watchers or (x.requires_grad and mode.enabled)):
         return Tensor(y)
     s = y if from_result else a
     return record(

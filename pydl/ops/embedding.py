@@ -14,6 +14,7 @@ from pydl.ops.compare import where
 from pydl.ops.convert import refuse
 from pydl.ops.operands import float_dtype
 from pydl.ops.statistics import norm
+from pydl.watch import tell, watchers
 
 _SMALL = 1e-7  # PyTorch's: added to a length before it divides
 
@@ -92,6 +93,8 @@ def embedding(
             return None, dtable
 
         attach(y, op, (None, weight), backward, (input,), True)
+    elif watchers:
+        tell(op, (None, weight), (y,))
     return y
 
 

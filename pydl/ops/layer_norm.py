@@ -14,6 +14,7 @@ from pydl.native import NULL, Layout, dense_layout
 from pydl.ops import check
 from pydl.ops.norm import batch_norm
 from pydl.ops.operands import float_dtype
+from pydl.watch import tell, watchers
 
 
 @dataclass(slots=True)
@@ -72,6 +73,8 @@ def layer_norm(
     gamma, beta = [NULL if t is None else lying(t, plan.weight) for t in (weight, bias)]
     kernels.layer_norm_forward(rows, D, eps, x, gamma, beta, y._pointer, mean, rstd)
     if not needs_grad(input, weight, bias):
+        if watchers:
+            tell("layer_norm", (input, weight, bias), (y,))
         return y
 
     def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
@@ -188,6 +191,8 @@ def _grouped(op: str, input: Tensor, groups: int, weight: Tensor | None, bias: T
     scratch = native.workspace(kernels.group_norm_workspace(*sizes[:3]))
     kernels.group_norm_forward(*sizes, eps, x, gamma, beta, y._pointer, mean, rstd, scratch)
     if not needs_grad(input, weight, bias):
+        if watchers:
+            tell(op, (input, weight, bias), (y,))
         return y
 
     def backward(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor | None, ...]:
@@ -270,4 +275,6 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
             return (dx,)
 
         attach(y, op, (input,), backward, (input,), True)
+    elif watchers:
+        tell(op, (input,), (y,))
     return y

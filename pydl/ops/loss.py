@@ -264,7 +264,12 @@ def _scores(op: str, input: Tensor, target: Tensor) -> tuple[Array, Array, int]:
         raise TypeError(f"{op}: labels must be integers, got {t.dtype} of shape {t.shape}; use .long()")
     expected = () if x.ndim == 1 else (x.shape[0], *x.shape[2:])
     if t.shape != expected:
-        raise ValueError(f"{op}: scores of {x.shape} expect labels of {expected}, got {t.shape}")
+        hint = ""
+        if t.shape == x.shape:
+            hint = "; argmax(1) of one-hot labels, or .float() for probabilities?"
+        elif t.ndim == len(expected) + 1 and t.shape[:1] + t.shape[2:] == expected and t.shape[1] == 1:
+            hint = "; squeeze(1) them?"
+        raise ValueError(f"{op}: scores of {x.shape} expect labels of {expected}, got {t.shape}{hint}")
     if classes == 0:
         raise ValueError(f"{op}: expects at least one class, got scores of {x.shape}")
     labels = t if t.dtype == _INT64 and t.flags.c_contiguous else np.ascontiguousarray(t, _INT64)

@@ -13,6 +13,7 @@ from pydl.grad_mode import mode
 from pydl.native import lib
 from pydl.ops.convert import floating, refuse
 from pydl.ops.elementwise import maximum, minimum
+from pydl.watch import tell, watchers
 
 
 def apply(
@@ -56,6 +57,8 @@ def apply(
             return (dx,)
 
         attach(y, name, (input,), backward, (y if from_result else input,), True)
+    elif watchers:
+        tell(name, (input,), (y,))
     return y
 
 

@@ -15,6 +15,7 @@ from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad, po
 from pydl.grad_mode import mode
 from pydl.native import NULL, Array, Layout, address, dense_layout, layout, new
 from pydl.ops.operands import column_sum, float_dtype, through_relu
+from pydl.watch import tell, watchers
 
 
 @dataclass(slots=True)
@@ -135,6 +136,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
             return da, wrap(product(a.T, dy._array)) if needs[1] else None
 
         attach(y, "matmul", (input, other), backward, (input, other), True)
+    elif watchers:
+        tell("matmul", (input, other), (y,))
     return y
 
 
@@ -259,6 +262,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None, *, relu: b
     x, w, y = lying(input, plan.x), lying(weight, plan.w), make(plan.y)
     multiply(plan.forward, x, w, NULL if bias is None else lying(bias, plan.b), y._pointer)
     if not needs_grad(input, weight, bias):
+        if watchers:
+            tell("linear + relu" if relu else "linear", (input, weight, bias), (y,))
         return y
     kept = y._pointer if relu else None
 
@@ -301,8 +306,12 @@ def _plan_linear(x: Layout, w: Layout, b: Layout | None, relu: bool) -> Linear:
         raise ValueError(f"linear: expects a weight of (out_features, in_features), got shape {w.shape}")
     O, I = w.shape
     if not x.shape or x.shape[-1] != I:
-        flat = len(x.shape) > 1 and math.prod(x.shape[1:]) == I
-        raise ValueError(f"linear: expects {I} features, got {x.shape}" + ("; add Flatten before it?" if flat else ""))
+        hint = f"; set in_features={x.shape[-1]}?" if len(x.shape) in (1, 2) else ""
+        if len(x.shape) > 2 and math.prod(x.shape[1:]) == I:
+            hint = "; add Flatten before it?"
+        elif len(x.shape) == 4:
+            hint = f"; add Flatten before it, and set in_features={math.prod(x.shape[1:])}?"
+        raise ValueError(f"linear: expects {I} features, got {x.shape}{hint}")
     if b is not None and b.shape != (O,):
         raise ValueError(f"linear: expects a bias of shape ({O},), got {b.shape}")
     rows = math.prod(x.shape[:-1])

@@ -11,6 +11,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import NULL, Layout, dense_layout
 from pydl.ops.operands import float_dtype
+from pydl.watch import tell, watchers
 
 
 @dataclass(slots=True)
@@ -95,6 +96,8 @@ def batch_norm(
         mean, var = lying(running_mean, channel), lying(running_var, channel)
         kernels.batch_norm_inference(rows, C, eps, relu, x, gamma, beta, mean, var, y._pointer, rstd)
     if not needs_grad(input, weight, bias):
+        if watchers:
+            tell("batch_norm + relu" if relu else "batch_norm", (input, weight, bias), (y,))
         return y
     positive = y._pointer if relu else NULL
 

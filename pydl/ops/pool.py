@@ -14,6 +14,7 @@ from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Array, Layout, dense_layout
 from pydl.ops.check import integer, integers, pair
 from pydl.ops.operands import NHWC, float_dtype, through_relu
+from pydl.watch import tell, watchers
 
 Sizes = int | tuple[int, int]
 
@@ -92,6 +93,8 @@ def max_pool2d(
             return (dx,)
 
         attach(y, f"{op} + relu" if relu else op, (input,), backward, (y,) if relu else (), True)
+    elif watchers:
+        tell(f"{op} + relu" if relu else op, (input,), (y,))
     return y if offset is None or not return_indices else (y, Tensor(_flat_indices(plan.g, offset._array)))
 
 
@@ -202,6 +205,8 @@ def _average(op: str, plan: Plan, input: Tensor, adaptive: bool = False) -> Tens
             return (dx,)
 
         attach(y, op, (input,), backward, (), True)
+    elif watchers:
+        tell(op, (input,), (y,))
     return y
 
 
@@ -297,7 +302,7 @@ def _plan(
         if room < 0 and not (ceil_mode and out >= 1):
             raise ValueError(
                 f"{op}: the window (kernel_size {kernel}, dilation {dilation}) is larger than the padded input of "
-                f"{H + 2 * pad_h} x {W + 2 * pad_w}"
+                f"{H + 2 * pad_h} x {W + 2 * pad_w}; larger images, or fewer strides and pooling layers before it?"
             )
         sizes.append(out)
     P, Q = sizes

@@ -14,6 +14,7 @@ from pydl.native import NULL, Array, dense_layout
 from pydl.ops import check
 from pydl.ops.operands import NHWC, float_dtype
 from pydl.ops.pool import adaptive_avg_pool2d
+from pydl.watch import tell, watchers
 
 _BLENDS = {"linear": 3, "bilinear": 4}  # the dimensions that each takes
 _MODES = ("nearest", "nearest-exact", "linear", "bilinear", "area")
@@ -119,6 +120,8 @@ def _resized(
             return (dx,)
 
         attach(y, "interpolate", (input,), backward, (), True)
+    elif watchers:
+        tell("interpolate", (input,), (y,))
     return y
 
 

@@ -34,6 +34,9 @@ class KernelOptimizer(Optimizer):
         self._writable: dict[Tensor, Any] = {}
         super().__init__(params, defaults)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_writable": {}}  # addresses, which a copy looks up anew
+
     def _kept(self, group: dict[str, Any]) -> tuple[str | None, ...]:
         """Return the names of the tensors kept for each parameter, in the kernel's order; None for one left out."""
         raise NotImplementedError

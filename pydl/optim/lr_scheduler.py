@@ -8,9 +8,10 @@ from typing import Any
 
 from pydl.ops import check
 from pydl.optim.optimizer import Optimizer
+from pydl.suggest import Checked
 
 
-class LRScheduler:
+class LRScheduler(Checked):
     """The base of schedules; a subclass says in ``get_lr`` what the rates are at ``last_epoch``.
 
     Args:

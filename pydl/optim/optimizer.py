@@ -8,11 +8,13 @@ from typing import Any
 
 from pydl import native
 from pydl.autograd import Tensor, enable_grad
+from pydl.suggest import Checked
+from pydl.watch import watchers, within
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
 
-class Optimizer:
+class Optimizer(Checked):
     """Parameters in groups, each with its own options.
 
     Args:
@@ -93,6 +95,11 @@ class Optimizer:
         Returns:
             What the closure returned, or None.
         """
+        if watchers:
+            return within(f"{type(self).__name__}.step", (), self._step, closure)
+        return self._step(closure)
+
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
         loss = None
         if closure is not None:
             with enable_grad():
