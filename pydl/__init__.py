@@ -221,10 +221,18 @@ from pydl.random import (
 )
 
 if _typing.TYPE_CHECKING:
-    from pydl import bench as bench, boxes as boxes, cost as cost, numeric as numeric, plot as plot, train as train
+    from pydl import (
+        bench as bench,
+        boxes as boxes,
+        cost as cost,
+        numeric as numeric,
+        onnx as onnx,
+        plot as plot,
+        train as train,
+    )
 else:
 
     def __getattr__(name: str) -> _typing.Any:
-        if name in ("bench", "boxes", "cost", "numeric", "plot", "train"):  # imported when first asked for
+        if name in ("bench", "boxes", "cost", "numeric", "onnx", "plot", "train"):  # imported when first asked for
             return _import_module(f"pydl.{name}")
         raise AttributeError(f"module 'pydl' has no attribute {name!r}")

@@ -40,7 +40,7 @@ LAYERS = (
     ("ops",),
     ("nn",),
     ("models", "data", "optim", "boxes", "metrics", "numeric", "gradcheck"),
-    ("train", "plot", "io", "cost", "bench", "config"),
+    ("train", "plot", "io", "onnx", "cost", "bench", "config"),
     ("demo",),
     ("cli",),
     ("__main__", "__init__"),
