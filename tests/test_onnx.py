@@ -102,6 +102,8 @@ def test_names_of_inputs_and_outputs(tmp_path):
     graph = pydl.onnx.load(path)
     assert (graph.input_names, graph.output_names) == (["a", "b"], ["s", "d"])
     assert repr(graph).startswith("Graph(a, b -> s, d, ")
+    with pytest.raises(ValueError, match=r"onnx\.export: 'weight' is the name of a parameter"):
+        pydl.onnx.export(nn.Linear(2, 2), (2, 2), path, input_names=["weight"])
     with pytest.raises(ValueError, match=r"input_names must be 2 different names, got \['a', 'a'\]"):
         pydl.onnx.export(Two(), (pydl.ones(2), pydl.ones(2)), path, input_names=["a", "a"])
 
@@ -138,6 +140,8 @@ CANNOT = {
     "stale": (stale, "changed in place through another one over the same memory"),
     "unique": (lambda x: x.unique() + 1, "takes what unique made"),
     "mask": (lambda x: x[x > 0], "takes a mask as an index"),
+    "slice": (lambda x: x[: x.argmax()], "takes a slice or list whose numbers are tensors"),
+    "size": (lambda x: x.repeat(x.argmax(), 1), "takes an option from a tensor of the model"),
     "nothing": (lambda x: None, "the model returned NoneType, which holds no tensor"),
     "result": (lambda x: x.unique(), "the result takes what unique made"),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,8 +16,9 @@ from pydl.cost.trace import evaluating, inputs_of, tensors_in
 from pydl.io import atomic
 from pydl.nn import Module
 from pydl.onnx.capture import Call, Watch, watch
-from pydl.onnx.files import BUFFERS, NUMBERS, PathLike, package
-from pydl.onnx.graph import load
+from pydl.onnx.files import BUFFERS, NUMBERS, PathLike, package, parsed
+from pydl.onnx.graph import Graph
+from pydl.onnx.operators import OPERATORS
 from pydl.onnx.write_elements import ELEMENTS
 from pydl.onnx.write_layers import LAYERS
 from pydl.onnx.write_leaving import INPLACE, LEAVING, RANDOM
@@ -72,7 +72,7 @@ def export(
         >>> model = pydl.nn.Sequential(pydl.nn.Conv2d(1, 4, 3), pydl.nn.ReLU(), pydl.nn.Flatten())
         >>> file = os.path.join(tempfile.mkdtemp(), "model.onnx")
         >>> export(model, (1, 1, 4, 4), file)
-        >>> load(file)(pydl.zeros(1, 1, 4, 4)).shape
+        >>> pydl.onnx.load(file)(pydl.zeros(1, 1, 4, 4)).shape
         pydl.Size([1, 16])
     """
     onnx = package("onnx.export")
@@ -82,7 +82,8 @@ def export(
     buffers = {name for name, _ in model.named_buffers()}
     writer = Writer(onnx.helper, named)
     names = _named("input_names", input_names, _input_names(model, arguments), len(inputs))
-    names = [writer.fresh(name) for name in names]
+    names = _reserved(writer, names, input_names)
+    promised = _reserved(writer, list(output_names or ()), output_names)
     for x, name in zip(inputs, names, strict=True):
         writer.name(x, name)
 
@@ -100,7 +101,8 @@ def export(
     if not outputs:
         raise ValueError(f"onnx.export: the model returned {type(result).__name__}, which holds no tensor")
     plain = ["output"] if len(outputs) == 1 else [f"output_{i}" for i in range(len(outputs))]
-    wanted = _named("output_names", output_names, plain, len(outputs))
+    _named("output_names", output_names, plain, len(outputs))
+    wanted = promised or _reserved(writer, plain, None)
     data = _serialised(
         onnx,
         writer,
@@ -109,13 +111,9 @@ def export(
         dynamic_batch,
         buffers,
     )
-    atomic.write(path, data)
     if dynamic_batch:
-        try:
-            _check_batch(model, arguments, path)
-        except Exception:
-            os.unlink(path)
-            raise
+        _check_batch(model, arguments, Graph(*parsed(data, "the graph", frozenset(OPERATORS))))
+    atomic.write(path, data)
 
 
 def _arguments(model: Module, example: Any) -> tuple[Any, ...]:
@@ -158,6 +156,15 @@ def _named(option: str, given: Sequence[str] | None, plain: list[str], count: in
     return list(given)
 
 
+def _reserved(writer: Writer, names: list[str], given: Sequence[str] | None) -> list[str]:
+    """Return names that no value of the graph has; those that the user gave as they are."""
+    found = [writer.fresh(name) for name in names]
+    if given is not None and found != list(given):
+        taken = next(name for name, other in zip(given, found, strict=True) if name != other)
+        raise ValueError(f"onnx.export: {taken!r} is the name of a parameter, a buffer or another input already")
+    return found
+
+
 def _serialised(
     onnx: Any,
     writer: Writer,
@@ -168,11 +175,9 @@ def _serialised(
 ) -> bytes:
     """Return the checked model as bytes."""
     writer.op, writer.path = "the result", ""
-    results = []
     for name, y in outputs:  # a node of its own gives each the name that it is to have
         value = writer.value(y)
-        results.append(writer.fresh(name))
-        writer.nodes.append(onnx.helper.make_node("Identity", [value], [results[-1]], name=results[-1]))
+        writer.nodes.append(onnx.helper.make_node("Identity", [value], [name], name=name))
     if sum(array.nbytes for array in writer.constants.values()) > _MOST_BYTES:
         raise ValueError("onnx.export: the weights have more than 2 GB, which is more than one ONNX file holds")
     tensors = {
@@ -191,7 +196,7 @@ def _serialised(
         constants + writer.nodes,
         "pydl",
         [info(name, x) for name, x in inputs],
-        [info(name, y) for name, (_, y) in zip(results, outputs, strict=True)],
+        [info(name, y) for name, y in outputs],
         [tensors[name] for name in tensors if name in writer.weights],
     )
     model = onnx.helper.make_model(
@@ -211,8 +216,8 @@ def _serialised(
     return data
 
 
-def _check_batch(model: Module, arguments: Sequence[Any], path: PathLike) -> None:
-    """Compare the file with the model on the example twice over."""
+def _check_batch(model: Module, arguments: Sequence[Any], graph: Graph) -> None:
+    """Compare the graph with the model on the example twice over."""
 
     def twice(part: Any) -> Any:
         if isinstance(part, Tensor):
@@ -224,12 +229,12 @@ def _check_batch(model: Module, arguments: Sequence[Any], path: PathLike) -> Non
     with evaluating(model), no_grad():
         try:
             wanted = tensors_in(model(*[_copied(argument) for argument in doubled]))
-            found = load(path)(*[x.detach() for x in given])
+            found = graph(*[x.detach() for x in given])
         except (ValueError, TypeError, IndexError, RuntimeError) as error:
             raise ValueError(f"onnx.export: dynamic_batch: the length of the batch is built in: {error}") from None
     for y, other in zip(wanted, found if isinstance(found, tuple) else (found,), strict=True):
         if y.shape != other.shape or not ops.allclose(y, other, 1e-3, 1e-4):
             raise ValueError(
-                f"onnx.export: dynamic_batch: the model gives {tuple(y.shape)} for the example twice over, the file "
+                f"onnx.export: dynamic_batch: the model gives {tuple(y.shape)} for the example twice over, the graph "
                 f"{tuple(other.shape)} or other values: the length of the batch is built in"
             )

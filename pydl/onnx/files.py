@@ -44,21 +44,18 @@ def package(wanted_by: str) -> Any:
         raise ImportError(f'{wanted_by} needs onnx ({error}): pip install "pydl-cpu[onnx]"') from None
 
 
-def read(path: PathLike, known: frozenset[str]) -> tuple[Any, int]:
+def parsed(data: bytes, name: str, known: frozenset[str]) -> tuple[Any, int]:
     """Return the model in a file, and the version of ONNX's operators that it is written for.
 
     Args:
-        path: The file.
+        data: What the file holds.
+        name: The file's.
         known: The operators that pydl has.
 
     Raises:
-        OSError: The file cannot be read.
         ValueError: It is no valid model, or asks for what pydl does not have; the error names the file.
     """
     onnx = package("onnx.load")
-    name = os.fspath(path)
-    with open(path, "rb") as stream:
-        data = stream.read()
     try:
         model = onnx.load_model_from_string(data)
     except import_module("google.protobuf.message").DecodeError as error:

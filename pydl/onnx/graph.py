@@ -12,7 +12,7 @@ from pydl import native
 from pydl.autograd import Tensor
 from pydl.native import Array
 from pydl.nn import Module, Parameter
-from pydl.onnx.files import BUFFERS, PathLike, array_of, dtype_of, read
+from pydl.onnx.files import BUFFERS, PathLike, array_of, dtype_of, package, parsed
 from pydl.onnx.node import Node
 from pydl.onnx.operators import OPERATORS
 from pydl.onnx.shapes import constant_of_shape
@@ -187,7 +187,9 @@ def load(f: PathLike) -> Graph:
             each there are), or is written for a version of ONNX's operators that pydl does not read.
         ImportError: The package onnx is not installed.
     """
-    model, version = read(f, frozenset(OPERATORS))
+    package("onnx.load")
+    with open(f, "rb") as stream:
+        model, version = parsed(stream.read(), os.fspath(f), frozenset(OPERATORS))
     return Graph(model, version, os.path.dirname(os.path.realpath(f)))
 
 

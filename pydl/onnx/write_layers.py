@@ -184,6 +184,7 @@ def _batch_norm(w: Writer, a: Arguments, y: Tensor) -> str:
             w, a, w("BatchNormalization", x, scale, bias, a["running_mean"], a["running_var"], epsilon=a["eps"])
         )
     axes, form = [i for i in range(x.ndim) if i != 1], [-1] + [1] * (x.ndim - 2)
+    w.used |= {id(a["running_mean"]), id(a["running_var"])}  # the batch has its own
     apart = w("Sub", x, w("ReduceMean", x, axes, keepdims=1))
     spread = w("Sqrt", w("Add", w("ReduceMean", w("Mul", apart, apart), axes, keepdims=1), w.value(a["eps"], y.dtype)))
     name = w("Mul", w("Div", apart, spread), w("Reshape", scale, form))
@@ -264,6 +265,7 @@ def _recurrent(w: Writer, a: Arguments, y: Any) -> list[str]:
     op = _OPS[a["cell"]]
     weights = {name: a[name] for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")}
     for name, x in weights.items():
+        w.used.add(id(x))
         if x is not None and id(x) not in w.owned:
             raise w.error(f"has a computed {name}; pydl writes recurrent layers whose weights are parameters")
     H = weights["weight_hh"].shape[1]

@@ -54,14 +54,16 @@ def _slice(w: Writer, x: Any, cuts: list[tuple[int, int, int, int]]) -> str:
 def _getitem(w: Writer, a: Arguments, y: Tensor) -> str:
     x = a["input"]
     given = a["index"] if isinstance(a["index"], tuple) else (a["index"],)
-    if any(w.depends(part) and not isinstance(part, Tensor) for part in given):
-        raise w.error("takes an index that pydl cannot write")
-    plain = plain_index("getitem", x, tuple([0 if _is_tensor(part) else part for part in given]))
-    key = [part if _is_tensor(part) else same for part, same in zip(given, plain, strict=True)]
+    inside = [n for part in given if isinstance(part, slice) for n in (part.start, part.stop, part.step)]
+    inside += [n for part in given if isinstance(part, (list, tuple)) for n in part]
+    if any(map(w.depends, inside)):
+        raise w.error("takes a slice or list whose numbers are tensors of the model, which pydl cannot write")
+    plain = plain_index("getitem", x, tuple([0 if _is_tensor(w, part) else part for part in given]))
+    key = [part if _is_tensor(w, part) else same for part, same in zip(given, plain, strict=True)]
     taken = sum(1 for part in key if part is not None and part is not Ellipsis)
     place = next((i for i, part in enumerate(key) if part is Ellipsis), len(key))
     key[place : place + 1] = [slice(None)] * (x.ndim - taken)
-    if any(_is_tensor(part) or isinstance(part, (np.ndarray, bool)) for part in key):
+    if any(_is_tensor(w, part) or isinstance(part, (np.ndarray, bool)) for part in key):
         return _picked(w, x, key, y)
     cuts, axis = [], 0
     for part in key:
@@ -69,7 +71,7 @@ def _getitem(w: Writer, a: Arguments, y: Tensor) -> str:
             continue
         n = x.shape[axis]
         if isinstance(part, int):
-            cuts.append((axis, part % n, part % n + 1, 1))
+            cuts.append((axis, part % max(n, 1), part % max(n, 1) + 1, 1))
         else:
             start, stop, step = part.indices(n)
             if (start, stop, step) != (0, n, 1):
@@ -83,8 +85,8 @@ def _getitem(w: Writer, a: Arguments, y: Tensor) -> str:
     return w.reshape(_slice(w, x, cuts), rest, y.shape)
 
 
-def _is_tensor(part: Any) -> bool:
-    return isinstance(part, Tensor) and (part.ndim > 0 or part.dtype.kind == "b")
+def _is_tensor(w: Writer, part: Any) -> bool:
+    return isinstance(part, Tensor) and (part.ndim > 0 or part.dtype.kind == "b" or w.depends(part))
 
 
 def _picked(w: Writer, x: Tensor, key: list[Any], y: Tensor) -> str:

@@ -41,6 +41,7 @@ class Writer:
         self._stale: dict[int, str] = {}  # tensors that an op in place changed through another one
         self._changed: list[Tensor] = []
         self._names: set[str] = set(named)
+        self.used: set[int] = set()  # tensors that the op being written takes, by id
         self.path = ""
         self.op = ""
 
@@ -80,6 +81,7 @@ class Writer:
         if not isinstance(x, Tensor):
             return self.constant(np.asarray(x, dtype or (None if isinstance(x, np.ndarray) else np.int64)))
         self._refuse(x)
+        self.used.add(id(x))
         name = self.values.get(id(x))
         if name is None:
             if any(np.may_share_memory(x._array, y._array) for y in self._changed):
@@ -184,11 +186,15 @@ class Writer:
             return
         if isinstance(target, Tensor) and not self.depends(target):
             self.values[id(target)] = self.constant(call.before)  # type: ignore[arg-type]
+        self.used.clear()
         written = function(self, call.arguments, call.result)
         if written == CONSTANT:
             return
         if written == ALIAS:
             written = self.value(next(iter(given)))
+        for x in given:
+            if self.depends(x) and id(x) not in self.used and x is not target:
+                raise self.error("takes an option from a tensor of the model, whose value would be the example's")
         names = [written] if isinstance(written, str) else list(written)
         for y, name in zip(results, names, strict=True):
             self.name(y, name)
