@@ -11,9 +11,9 @@ import argparse
 import os
 
 import pydl
-from pydl import nn, optim, plot
+from pydl import metrics, nn, optim, plot
 from pydl.data import DataLoader, TensorDataset, digits
-from pydl.train import evaluate
+from pydl.train import predict
 
 
 def train(images, labels, test, batch_size, lr, epochs):
@@ -34,7 +34,7 @@ def train(images, labels, test, batch_size, lr, epochs):
             losses.append(loss.item())
         updates += losses
         means.append(sum(losses) / len(losses))
-    return updates, means, evaluate(model, *test).accuracy
+    return updates, means, metrics.accuracy(predict(model, test[0]), test[1])
 
 
 def main(argv=None):

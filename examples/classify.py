@@ -16,7 +16,7 @@ import pydl
 from pydl import metrics, nn, optim, plot
 from pydl.data import DataLoader, ImageFolder, TensorDataset, random_split
 from pydl.data.transforms import CenterCrop, Compose, RandomHorizontalFlip, Resize, ToTensor
-from pydl.train import evaluate, fit_epoch
+from pydl.train import Scheduler, Trainer, predict
 
 OUTLINES = (
     *("triangle", "square", "pentagon", "hexagon"),
@@ -97,19 +97,20 @@ def main(argv=None):
     model = make_model(len(names))
     optimizer = optim.AdamW(model.parameters(), lr=3e-3, weight_decay=0.05)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.epochs * len(loader))
-    for epoch in range(1, options.epochs + 1):
-        loss = fit_epoch(model, loader, nn.CrossEntropyLoss(label_smoothing=0.1), optimizer, scheduler=schedule)
-        if epoch % 4 == 0 or epoch == options.epochs:
-            print(f"epoch {epoch}: loss {loss:.3f}, test accuracy {evaluate(model, images, labels).accuracy:.1%}")
+    loss = nn.CrossEntropyLoss(label_smoothing=0.1)
+    steps = Scheduler(schedule, every="step")
+    Trainer(model, loss, optimizer, metrics=[metrics.accuracy], callbacks=[steps]).fit(
+        loader, {"test": [(images, labels)]}, epochs=options.epochs
+    )
 
-    scores = evaluate(model, images, labels).scores
+    scores = predict(model, images)
     errors = [metrics.topk_error(scores, labels, k) for k in (1, 5)]
     print(f"top-1 error {errors[0]:.1%}, top-5 error {errors[1]:.1%} of {len(test):,} test images")
     matrix = metrics.confusion_matrix(scores, labels)
     f1 = metrics.precision_recall_f1(matrix).f1
     print("F1 of the hardest classes:", ", ".join(f"{names[k]} {f1[k]:.2f}" for k in np.argsort(f1)[:4]))
 
-    probabilities = pydl.tensor(scores).softmax(1)
+    probabilities = scores.softmax(1)
     worst = plot.mistakes(images, labels, probabilities, count=18, names=names)
     paths = [plot.save(worst, os.path.join(options.out, "classify-mistakes.png"))]
     paths.append(plot.save(plot.confusion(matrix, names=names), os.path.join(options.out, "classify-confusion.png")))

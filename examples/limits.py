@@ -12,8 +12,8 @@ import os
 import numpy as np
 
 import pydl
-from pydl import nn, optim, plot
-from pydl.train import evaluate
+from pydl import metrics, nn, optim, plot
+from pydl.train import predict
 
 MODES = np.array([[0.0, 1.5], [-1.5, -1.2], [1.5, -1.2]])
 
@@ -66,7 +66,7 @@ def main(argv=None):
         }
         for row, (name, model) in enumerate(models.items()):
             train(model, points, labels, options.steps)
-            accuracy[name, problem] = evaluate(model, *test).accuracy
+            accuracy[name, problem] = metrics.accuracy(predict(model, test[0]), test[1])
             heading = f"{name}: {accuracy[name, problem]:.0%} right\n{problem}"
             plot.decision_boundary(model, points, labels, heading=heading, axes=grid[row, column])
         shares = " and ".join(f"{name} {accuracy[name, problem]:.1%}" for name in models)

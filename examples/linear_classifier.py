@@ -13,7 +13,7 @@ import numpy as np
 
 import pydl
 from pydl import data, nn, optim, plot
-from pydl.train import evaluate, fit_epoch
+from pydl.train import Trainer, predict
 
 CLASSES = (
     *("red disc", "blue disc", "red ring", "green square", "blue square"),
@@ -72,8 +72,7 @@ def train(images, labels, loss_function, epochs):
     nn.init.zeros_(model[1].weight)  # no opinion yet; random numbers would show as noise in the templates
     loader = data.DataLoader(data.TensorDataset(images - 0.5, labels), batch_size=50, shuffle=True)
     optimizer = optim.SGD(model.parameters(), lr=0.002, momentum=0.9, weight_decay=0.02)
-    for _ in range(epochs):
-        fit_epoch(model, loader, loss_function, optimizer)
+    Trainer(model, loss_function, optimizer, progress=False).fit(loader, epochs=epochs)
     return model
 
 
@@ -117,14 +116,13 @@ def main(argv=None):
     for panel, loss_function in zip(panels[1:], (nn.CrossEntropyLoss(), nn.SVMLoss()), strict=True):
         name = "softmax" if isinstance(loss_function, nn.CrossEntropyLoss) else "SVM"
         model = train(images, labels, loss_function, options.epochs)
-        result = evaluate(model, test_images - 0.5, test_labels)
-        right = result.scores.argmax(axis=1) == test_labels.numpy()
-        accuracy[name] = result.accuracy
+        right = (predict(model, test_images - 0.5).argmax(1) == test_labels).numpy()
+        accuracy[name] = right.mean()
         by_class[name] = {part: right[test_labels.numpy() == k].mean() for k, part in enumerate(classes)}
         captions = [f"{part}\n{share:.0%}" for part, share in by_class[name].items()]
-        heading = f"Templates, {name} loss: {result.accuracy:.0%} of the test images right"
+        heading = f"Templates, {name} loss: {accuracy[name]:.0%} of the test images right"
         plot.templates(model[1].weight, (3, 32, 32), names=captions, heading=heading, figure=panel)
-        print(f"{name}: {result.accuracy:.1%} of {len(test_labels)} test images right")
+        print(f"{name}: {accuracy[name]:.1%} of {len(test_labels)} test images right")
     path = plot.save(figure, os.path.join(options.out, "linear-templates.png"))
     print(f"pictures: {os.path.join(options.out, 'linear-scores.png')}, {path}")
     return {"scores": scores, "accuracy": accuracy, "by_class": by_class}

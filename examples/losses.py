@@ -11,9 +11,9 @@ import os
 
 import pydl
 import pydl.nn.functional as F
-from pydl import nn, optim, plot
+from pydl import metrics, nn, optim, plot
 from pydl.data import DataLoader, TensorDataset, digits
-from pydl.train import evaluate, fit_epoch
+from pydl.train import Trainer, predict
 
 # Stanford's CS231n, lecture 3, 2017: the scores of cat, car and frog for an image of each.
 NAMES = ("cat", "car", "frog")
@@ -36,8 +36,7 @@ def train(loss_function, weight_decay, epochs, images, labels):
     model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 10))
     loader = DataLoader(TensorDataset(images, labels), batch_size=50, shuffle=True)
     optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=weight_decay)
-    for _ in range(epochs):
-        fit_epoch(model, loader, loss_function, optimizer)
+    Trainer(model, loss_function, optimizer, progress=False).fit(loader, epochs=epochs)
     return model
 
 
@@ -92,7 +91,8 @@ def main(argv=None):
     for name, loss_function in LOSSES.items():
         for weight_decay in decays:
             model = train(loss_function, weight_decay, options.epochs, few, few_labels)
-            shares = evaluate(model, few, few_labels).accuracy, evaluate(model, *test).accuracy
+            parts = (few, few_labels), test
+            shares = [metrics.accuracy(predict(model, x), y) for x, y in parts]
             accuracy[name, weight_decay] = shares
             size = model[1].weight.norm().item()
             print(

@@ -10,9 +10,9 @@ import argparse
 import os
 
 import pydl
-from pydl import nn, optim, plot
+from pydl import metrics, nn, optim, plot
 from pydl.data import DataLoader, TensorDataset, digits
-from pydl.train import evaluate, fit_epoch
+from pydl.train import Trainer
 
 # For each its learning rate in the valley and on the digits, where 0.001 is the usual one of the adaptive ones.
 OPTIMIZERS = {
@@ -50,8 +50,9 @@ def train(make, images, labels, test, epochs):
     model = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 64), nn.ReLU(), nn.Linear(64, 10))
     loader = DataLoader(TensorDataset(images, labels), batch_size=50, shuffle=True)
     optimizer = make(model.parameters(), False)
-    losses = [fit_epoch(model, loader, nn.CrossEntropyLoss(), optimizer) for _ in range(epochs)]
-    return losses, evaluate(model, *test).accuracy
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=[metrics.accuracy], progress=False)
+    history = trainer.fit(loader, epochs=epochs)
+    return [entry["loss"] for entry in history], trainer.evaluate(test)["accuracy"]
 
 
 def draw_valley(ways, colours, axes):
@@ -77,7 +78,7 @@ def main(argv=None):
     os.makedirs(options.out, exist_ok=True)
 
     images, labels = (tensor[:: options.every] for tensor in digits(train=True).tensors)
-    test = digits(train=False).tensors
+    test = digits(train=False)
     epochs = list(range(1, options.epochs + 1))
     ways, heights, losses, accuracy = {}, {}, {}, {}
     for name, make in OPTIMIZERS.items():

@@ -15,7 +15,7 @@ import numpy as np
 import pydl
 from pydl import metrics, nn, optim, plot
 from pydl.data import DataLoader, TensorDataset
-from pydl.train import fit_epoch
+from pydl.train import Scheduler, Trainer, predict
 
 CLASSES = ("background", "disc", "ring", "square", "triangle")
 SIDE = 64
@@ -94,15 +94,10 @@ def main(argv=None):
     model = Segmenter(len(CLASSES), skips=not options.no_skips)
     optimizer = optim.Adam(model.parameters(), lr=4e-3)
     schedule = optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=options.epochs * len(loader))
-    losses = []
-    for epoch in range(1, options.epochs + 1):
-        losses.append(fit_epoch(model, loader, nn.CrossEntropyLoss(), optimizer, scheduler=schedule))
-        if epoch % 4 == 0 or epoch == options.epochs:
-            print(f"epoch {epoch}: loss {losses[-1]:.3f}")
+    steps = Scheduler(schedule, every="step")
+    Trainer(model, nn.CrossEntropyLoss(), optimizer, callbacks=[steps]).fit(loader, epochs=options.epochs)
 
-    model.eval()
-    with pydl.no_grad():
-        answers = pydl.cat([model(batch).argmax(1) for batch in images.split(50)])
+    answers = predict(model, images, batch_size=50).argmax(1)
     matrix = metrics.confusion_matrix(answers, masks, len(CLASSES))
     each, mean = metrics.iou(matrix), metrics.mean_iou(matrix)
     right = metrics.accuracy(answers, masks)

@@ -14,9 +14,9 @@ import os
 import numpy as np
 
 import pydl
-from pydl import nn, optim, plot
+from pydl import metrics, nn, optim, plot
 from pydl.data import DataLoader, TensorDataset, digits
-from pydl.train import evaluate, fit_epoch
+from pydl.train import Trainer, predict
 
 
 class Reader(nn.Module):
@@ -86,10 +86,10 @@ def main(argv=None):
         model = Reader(layer, options.hidden)
         loader = DataLoader(train, batch_size=50, shuffle=True)
         optimizer = optim.Adam(model.parameters(), lr=2e-3)
-        losses[name], accuracies[name] = [], []
-        for _ in epochs:
-            losses[name].append(fit_epoch(model, loader, nn.CrossEntropyLoss(), optimizer))
-            accuracies[name].append(evaluate(model, test_images, test_labels).accuracy)
+        trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, metrics=[metrics.accuracy], progress=False)
+        history = trainer.fit(loader, digits(train=False), epochs=options.epochs)
+        losses[name] = [entry["loss"] for entry in history]
+        accuracies[name] = [entry["valid_accuracy"] for entry in history]
         sizes[name], models[name] = sum(p.numel() for p in model.parameters()), model
         share = f"{accuracies[name][-1]:.1%} of {len(test_labels):,} test digits right"
         print(f"{name}: {sizes[name]:,} weights, loss {losses[name][-1]:.3f}, {share}")
@@ -102,7 +102,7 @@ def main(argv=None):
     plot.lines(percent, xlabel="epoch", heading="test accuracy, %", legend=False, axes=right)
     curves = plot.save(figure, os.path.join(options.out, "sequences-curves.png"))
 
-    scores = evaluate(models["LSTM"], test_images, test_labels).scores
+    scores = predict(models["LSTM"], test_images).numpy()
     number = int(np.flatnonzero((test_labels.numpy() == 7) & (scores.argmax(axis=1) == 7))[0])
     cells, answers = step_by_step(models["LSTM"], test_images[number])
     figure = draw_reading(test_images[number], 7, cells, answers)

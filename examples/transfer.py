@@ -11,9 +11,9 @@ import argparse
 import os
 
 import pydl
-from pydl import nn, optim, plot
+from pydl import metrics, nn, optim, plot
 from pydl.data import DataLoader, TensorDataset, digits
-from pydl.train import evaluate, fit_epoch
+from pydl.train import Trainer, predict
 
 
 def make_model():
@@ -47,8 +47,12 @@ def train(model, images, labels, steps, lr):
     loader = DataLoader(TensorDataset(images, labels), batch_size=min(50, len(images)), shuffle=True)
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = optim.SGD(parameters, lr=lr, momentum=0.9)
-    for _ in range(max(1, steps // len(loader))):
-        fit_epoch(model, loader, nn.CrossEntropyLoss(), optimizer)
+    trainer = Trainer(model, nn.CrossEntropyLoss(), optimizer, progress=False)
+    trainer.fit(loader, epochs=max(1, steps // len(loader)))
+
+
+def accuracy_of(model, images, labels):
+    return metrics.accuracy(predict(model, images), labels)
 
 
 def transferred(weights, *, freeze):
@@ -77,7 +81,7 @@ def main(argv=None):
         model = make_model()
         train(model, *part_of(digits(train=True), 0), 3 * options.steps, 0.05)
         pydl.save(model.state_dict(), weights)
-        print(f"0 to 4: {evaluate(model, *part_of(digits(train=False), 0)).accuracy:.1%} right, saved in {weights}")
+        print(f"0 to 4: {accuracy_of(model, *part_of(digits(train=False), 0)):.1%} right, saved in {weights}")
 
     test = part_of(digits(train=False), 5)
     accuracy = {"head only": [], "fine-tuned": [], "from scratch": []}
@@ -89,7 +93,7 @@ def main(argv=None):
                 few = part_of(digits(train=True), 5, count)
                 model = make_model() if name == "from scratch" else transferred(weights, freeze=name == "head only")
                 train(model, *few, options.steps, 0.02)
-                total += evaluate(model, *test).accuracy
+                total += accuracy_of(model, *test)
             shares.append(total / options.rounds)
         shown = ", ".join(f"{name} {shares[-1]:.1%}" for name, shares in accuracy.items())
         print(f"5 to 9 from {count} of each: {shown} of the test digits right")

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
+from dataclasses import fields
 from typing import Any, NoReturn
 
 from pydl import config, demo, models, native, plot
@@ -33,6 +34,7 @@ _TRAIN_EXAMPLES = """examples:
   pydl train
   pydl train --model linear --loss svm --epochs 20
   pydl train --model lenet --data ~/fashion-mnist --batch-size 128 --out fashion
+  pydl train --resume fashion/last.safetensors        go on where Ctrl-C, or a kill, ended it
 
 A folder for --data holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
 t10k-labels-idx1-ubyte, each as it is or gzipped (.gz). Size and number of classes are found in the files.
@@ -100,20 +102,11 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _train(options: argparse.Namespace) -> int:
     _set_threads(options)
-    result = command.train(
-        model=options.model,
-        loss=options.loss,
-        data=options.data,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        lr=options.lr,
-        momentum=options.momentum,
-        seed=options.seed,
-        out=options.out,
-        shift_pixels=options.shift,
-        limit=options.limit,
-        quiet=options.json,
-    )
+    given = {
+        field.name: value for field in fields(command.Options) if (value := getattr(options, field.name)) is not None
+    }
+    chosen = command.chosen(given, options.resume)
+    result = command.train(chosen, out=options.out, resume=options.resume, quiet=options.json)
     return _finish(options, result)
 
 
@@ -199,14 +192,21 @@ def _parser() -> _Parser:
 
     text = "train a small model on the bundled digits or your own IDX files, and save it"
     one = commands.add_parser("train", help=text, description=text, epilog=_TRAIN_EXAMPLES, formatter_class=plain)
-    one.add_argument("--model", choices=list(models.MODELS), default="cnn", help="which model (cnn)")
-    one.add_argument("--loss", choices=list(command.LOSSES), default="softmax", help="which loss (softmax)")
-    one.add_argument("--data", metavar="digits|PATH", default="digits", help="the bundled digits, or a folder")
-    _add_training(one, epochs=None, batch_size=64, out="pydl-train")
+    one.add_argument("--model", choices=list(models.MODELS), help="which model (cnn)")
+    one.add_argument("--loss", choices=list(command.LOSSES), help="which loss (softmax)")
+    one.add_argument("--data", metavar="digits|PATH", help="the bundled digits, or a folder")
+    _add_training(one, epochs=None, batch_size=64, out="pydl-train", filled=False)
     one.add_argument("--lr", type=_rate, metavar="RATE", help="highest learning rate (suits model and loss)")
-    one.add_argument("--momentum", type=_share, default=0.9, metavar="SHARE", help="of SGD, 0 to 1 (0.9)")
+    one.add_argument("--momentum", type=_share, metavar="SHARE", help="of SGD, 0 to 1 (0.9)")
     one.add_argument(
-        "--shift", type=_count_or_none, default=0, metavar="PIXELS", help="move images by up to so many pixels (0)"
+        "--shift",
+        type=_count_or_none,
+        metavar="PIXELS",
+        dest="shift_pixels",
+        help="move images by up to so many pixels (0)",
+    )
+    one.add_argument(
+        "--resume", metavar="FILE", help="go on from a checkpoint: FOLDER/last.safetensors, with its own options"
     )
 
     text = "measure kernels and training steps against NumPy and this machine's limits"
@@ -235,18 +235,25 @@ def _parser() -> _Parser:
     return parser
 
 
-def _add_training(parser: argparse.ArgumentParser, *, epochs: int | None, batch_size: int, out: str) -> None:
+def _add_training(
+    parser: argparse.ArgumentParser, *, epochs: int | None, batch_size: int, out: str, filled: bool = True
+) -> None:
+    """Add what both trainings take; with `filled`, an option that is left out has its usual value, else None."""
     shown = "suits the model" if epochs is None else epochs
+
+    def usual(value: Any) -> Any:
+        return value if filled else None
+
     parser.add_argument(
         "--epochs", type=_count, default=epochs, metavar="N", help=f"rounds through the images ({shown})"
     )
     parser.add_argument(
-        "--batch-size", type=_count, default=batch_size, metavar="N", help=f"images in a batch ({batch_size})"
+        "--batch-size", type=_count, default=usual(batch_size), metavar="N", help=f"images in a batch ({batch_size})"
     )
-    parser.add_argument("--seed", type=_count_or_none, default=0, metavar="N", help="of all that is random (0)")
+    parser.add_argument("--seed", type=_count_or_none, default=usual(0), metavar="N", help="of all that is random (0)")
     parser.add_argument("--threads", type=_threads, metavar="N", help=_THREADS)
     parser.add_argument("--limit", type=_count, metavar="N", help="train on so many images only, drawn at random (all)")
-    parser.add_argument("--out", default=out, metavar="FOLDER", help=f"where files go ({out})")
+    parser.add_argument("--out", default=usual(out), metavar="FOLDER", help=f"where files go ({out})")
     parser.add_argument("--json", action="store_true", help=_JSON)
 
 

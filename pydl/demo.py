@@ -14,11 +14,12 @@ from pydl.autograd import Tensor, no_grad
 from pydl.bench import machine
 from pydl.bench.baseline import NumpyNet
 from pydl.config import report
+from pydl.data import TensorDataset
 from pydl.native import Array
 from pydl.nn import functional
 from pydl.optim import SGD
-from pydl.train import Evaluation, Progress, evaluate, fit
-from pydl.train.command import load, make_loader, one_cycle
+from pydl.train import Scheduler, Trainer, predict
+from pydl.train.command import load, make_loader, one_cycle, say_line, say_nothing
 
 # Chosen by the accuracy on 800 training digits held out; the test digits chose nothing.
 EPOCHS, BATCH_SIZE, RATE, MOMENTUM, WEIGHT_DECAY, SHIFT = 12, 64, 0.1, 0.9, 1e-3, 2
@@ -60,29 +61,36 @@ def run(
     loader = make_loader(*training, batch_size=batch_size, seed=seed, shift_pixels=SHIFT, limit=limit)
     optimizer = SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     schedule = one_cycle(optimizer, RATE, epochs * len(loader))
-    progress = Progress(quiet=quiet)
+    say = say_nothing if quiet else say_line
     size = sum(p.numel() for p in model.parameters())
     threads = native.get_num_threads()
     cpu = report()["cpu"]
-    progress.say(f"pydl {__version__} on {cpu}: {native.isa} kernels, {threads} thread{'s' if threads > 1 else ''}")
-    progress.say(
+    say(f"pydl {__version__} on {cpu}: {native.isa} kernels, {threads} thread{'s' if threads > 1 else ''}")
+    say(
         f"{len(loader.dataset):,} training and {len(test[1]):,} test digits of 28x28; "
         f"a CNN of 16 and 32 channels with {size:,} parameters"
     )
-    loss = nn.CrossEntropyLoss()
-    log = fit(model, loader, test, loss, optimizer, epochs=epochs, scheduler=schedule, progress=progress)
-    result = evaluate(model, *test)
+    trainer = Trainer(
+        model,
+        nn.CrossEntropyLoss(),
+        optimizer,
+        metrics=[metrics.accuracy],
+        callbacks=[Scheduler(schedule)],
+        progress=not quiet,
+    )
+    log = trainer.fit(loader, {"test": TensorDataset(*test)}, epochs=epochs)
+    accuracy = log[-1]["test_accuracy"]
     seconds = sum(entry["seconds"] for entry in log)
-    progress.say(f"test accuracy {result.accuracy:.1%} after {seconds:.1f} s of training\n")
+    say(f"test accuracy {accuracy:.1%} after {seconds:.1f} s of training\n")
     speed = measure(model, training[0], training[1], batch_size)
     for line in _speed_lines(speed):
-        progress.say(line)
+        say(line)
     pictures = {}
     if plot.available():
-        pictures = draw(out, model, test, log, result)
-        progress.say(f"pictures in {out}: {', '.join(os.path.basename(path) for path in pictures.values())}")
+        pictures = draw(out, model, test, log)
+        say(f"pictures in {out}: {', '.join(os.path.basename(path) for path in pictures.values())}")
     else:
-        progress.say('no pictures without matplotlib: pip install "pydl-cpu[demo]"')
+        say('no pictures without matplotlib: pip install "pydl-cpu[demo]"')
     return {
         "pydl": __version__,
         "cpu": cpu,
@@ -95,7 +103,7 @@ def run(
         "parameters": size,
         "epochs": log,
         "seconds": seconds,
-        "test_accuracy": result.accuracy,
+        "test_accuracy": accuracy,
         "speed": speed,
         "pictures": pictures,
     }
@@ -162,27 +170,25 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -
     }
 
 
-def draw(
-    out: str, model: nn.Module, test: tuple[Tensor, Tensor], log: list[dict[str, float]], result: Evaluation
-) -> dict[str, str]:
+def draw(out: str, model: nn.Module, test: tuple[Tensor, Tensor], log: list[dict[str, float]]) -> dict[str, str]:
     """Write the pictures of a training.
 
     Args:
         out: The folder, which must be there.
         model: The lecture's CNN.
         test: Images and labels.
-        log: What ``train.fit`` returned.
-        result: What ``train.evaluate`` returned for the test images.
+        log: What ``Trainer.fit`` returned.
 
     Returns:
         The path of each picture by its name.
     """
     images, labels = test
-    probabilities: Array = functional.softmax(Tensor(result.scores), 1).numpy()
-    matrix = metrics.confusion_matrix(result.scores, labels)
+    scores = predict(model, images)
+    probabilities: Array = functional.softmax(scores, 1).numpy()
+    matrix = metrics.confusion_matrix(scores, labels)
     losses, accuracies = [entry["loss"] for entry in log], [entry["test_accuracy"] for entry in log]
     kernels = model.conv1.weight
-    heading = f"{result.accuracy:.1%} of {len(labels):,} handwritten digits right"
+    heading = f"{accuracies[-1]:.1%} of {len(labels):,} handwritten digits right"
     figures = {
         "summary": plot.summary(losses, accuracies, kernels, matrix, images, labels, probabilities, heading=heading),
         "curves": plot.curves(losses, accuracies),

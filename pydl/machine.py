@@ -30,6 +30,15 @@ def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
     return granted if granted > 0 else None
 
 
+def peak_memory() -> int:
+    """Return the most memory, in bytes, that this process has held so far."""
+    with open("/proc/self/status") as stream:
+        for line in stream:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    raise OSError("peak_memory: the system does not tell (no VmHWM in /proc/self/status)")
+
+
 def _read(path: str) -> str:
     with open(path) as stream:
         return stream.read().strip()

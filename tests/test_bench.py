@@ -146,6 +146,7 @@ def test_a_cliff_is_found():
     assert slow[1]["step"] == pytest.approx(10 / 3)
 
 
+@pytest.mark.check
 def test_the_sweep_writes_its_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(sweep, "WIDTHS", (8, 16))
     monkeypatch.setattr(sweep, "BATCHES", (1, 2))

@@ -369,6 +369,33 @@ def test_place_between_epochs_begins_a_new_one():
     assert labels_of(second) == wanted
 
 
+@pytest.mark.parametrize("kind", ["sampler", "batch_sampler"])
+def test_a_samplers_order_is_part_of_the_place(kind):
+    class Draws:
+        def __iter__(self):
+            order = pydl_random.default_generator().numpy.permutation(9)
+            return iter(order.tolist() if kind == "sampler" else np.array_split(order, 5))
+
+        def __len__(self):
+            return 9 if kind == "sampler" else 5
+
+    def loader():
+        return DataLoader(numbers(9), **{kind: Draws()}, **({"batch_size": 2} if kind == "sampler" else {}))
+
+    first, second = loader(), loader()
+    iterator = iter(first)
+    next(iterator)
+    place = first.state_dict()
+    wanted = labels_of(iterator)
+    assert len(wanted) == 4
+    pydl_random.manual_seed(99)
+    second.load_state_dict(place)
+    assert labels_of(second) == wanted
+    assert second.state_dict()["order"] is None
+    with pytest.raises(ValueError, match="order: str"):
+        second.load_state_dict({**place, "order": "forwards"})
+
+
 def test_bad_places_change_nothing():
     loader = DataLoader(numbers(9), 2, shuffle=True, generator=Generator(5))
     good = loader.state_dict()

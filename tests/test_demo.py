@@ -99,7 +99,9 @@ def test_a_terminal_gets_a_bar_and_the_same_lines(tmp_path):
 # ---- pictures ----
 
 
-@pytest.mark.parametrize("classes", [2, 10, 40])
+@pytest.mark.parametrize(
+    "classes", [2, pytest.param(10, marks=pytest.mark.check), pytest.param(40, marks=pytest.mark.check)]
+)
 def test_pictures_of_any_size(tmp_path, rng, classes):
     images, labels = rng.random((60, 3 if classes == 40 else 1, 12, 20)), rng.integers(classes, size=60)
     probabilities = rng.dirichlet(np.ones(classes), size=60)

@@ -41,6 +41,7 @@ def test_neuron(tmp_path, capsys):
     assert "Y by hand" in capsys.readouterr().out
 
 
+@pytest.mark.check
 def test_linear_classifier(tmp_path):
     result = run(
         "linear_classifier",
@@ -55,6 +56,7 @@ def test_linear_classifier(tmp_path):
         assert np.mean(stripes) < accuracy - 0.1
 
 
+@pytest.mark.check
 def test_linear_classifier_of_cifar_files(tmp_path):
     make = runpy.run_path(str(ROOT / "examples" / "linear_classifier.py"))["make_images"]
     folder = tmp_path / "cifar-10-batches-bin"
@@ -79,12 +81,14 @@ def test_limits(tmp_path):
         assert share < 0.7 if model == "linear" else share > 0.95, (model, problem)
 
 
+@pytest.mark.check
 def test_networks(tmp_path):
     result = run("networks", tmp_path, "--epochs", 1, pictures=["networks-curves", "networks-maps"])
     assert result["sizes"] == {"MLP": 784 * 128 + 128 + 1290, "CNN": 160 + 4640 + 15690}
     assert min(result["accuracy"].values()) > 0.8
 
 
+@pytest.mark.check
 def test_losses(tmp_path):
     result = run("losses", tmp_path, "--epochs", 20, pictures=["losses-softmax-svm", "losses-curves"])
     assert result["slide"]["SVM"] == pytest.approx([2.9, 0, 12.9], abs=1e-5)
@@ -96,6 +100,7 @@ def test_losses(tmp_path):
         assert test < test_decayed - 0.01
 
 
+@pytest.mark.check
 def test_batches(tmp_path):
     result = run("batches", tmp_path, "--epochs", 3, "--every", 4, pictures=["batches"])
     accuracy, last = result["accuracy"], result["last_loss"]
@@ -104,6 +109,7 @@ def test_batches(tmp_path):
     assert last[0.1] < last[4.0]
 
 
+@pytest.mark.check
 def test_optimizers(tmp_path):
     result = run("optimizers", tmp_path, "--epochs", 1, "--every", 2, pictures=["optimizers"])
     assert set(result["heights"]) == {"SGD", "momentum", "Nesterov", "Adagrad", "RMSprop", "Adam", "AdamW"}
@@ -112,6 +118,7 @@ def test_optimizers(tmp_path):
     assert min(result["accuracy"].values()) > 0.5
 
 
+@pytest.mark.check
 def test_transfer(tmp_path):
     options = ("--counts", 2, 10, "--steps", 20, "--rounds", 1)
     result = run("transfer", tmp_path, *options, pictures=["transfer"])
@@ -121,6 +128,7 @@ def test_transfer(tmp_path):
     }
 
 
+@pytest.mark.check
 def test_transfer_of_weights_that_pytorch_saved(tmp_path):
     torch = pytest.importorskip("torch")
     from safetensors.torch import save_file
@@ -155,6 +163,7 @@ def test_transfer_of_weights_that_pytorch_saved(tmp_path):
     assert result["accuracy"]["head only"][0] > 0.3
 
 
+@pytest.mark.check
 def test_phases(tmp_path):
     result = run("phases", tmp_path, "--epochs", 1, pictures=["phases"])
     assert result["same"]
@@ -162,6 +171,7 @@ def test_phases(tmp_path):
     assert result["accuracy"]["without eval()"] < result["accuracy"]["in a fresh process"]
 
 
+@pytest.mark.check
 def test_autoencoder(tmp_path):
     result = run("autoencoder", tmp_path, "--epochs", 16, pictures=["autoencoder-codes", "autoencoder-images"])
     errors = result["errors"]
@@ -169,6 +179,7 @@ def test_autoencoder(tmp_path):
     assert result["agree"]["autoencoder"] > result["agree"]["PCA"]
 
 
+@pytest.mark.check
 def test_cartpole(tmp_path):
     pytest.importorskip("gymnasium")
     result = run("cartpole", tmp_path, "--updates", 15, "--tests", 10, pictures=["cartpole"])
@@ -206,6 +217,7 @@ def test_survey(tmp_path, capsys):
     assert "the survey: 0.06 M and 0.341 M" in capsys.readouterr().out
 
 
+@pytest.mark.check
 def test_hardware(tmp_path, capsys):
     result = run(
         "hardware", tmp_path, "--model", "lenet", "--batch", 2, pictures=["hardware-energy", "hardware-roofline"]

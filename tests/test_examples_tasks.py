@@ -32,6 +32,7 @@ def run(name, tmp_path, *arguments, pictures):
     return result
 
 
+@pytest.mark.check
 def test_detector(tmp_path, capsys):
     result = run("detector", tmp_path, *("--images", 300, "--test", 60, "--epochs", 10), pictures=["detector"])
     assert result["coco"].map_50 > 0.3
@@ -59,6 +60,7 @@ def test_the_detectors_boxes_survive_the_way_through_its_cells():
         assert found["scores"].min().item() > 0.99
 
 
+@pytest.mark.check
 def test_segmenter(tmp_path):
     result = run("segmenter", tmp_path, *("--images", 200, "--test", 30, "--epochs", 6), pictures=["segmenter"])
     assert result["iou"]["background"] > 0.7
@@ -76,6 +78,7 @@ def test_segmenter_without_skips():
     assert make(5, skips=False)(pydl.zeros(2, 3, 64, 64)).shape == (2, 5, 64, 64)
 
 
+@pytest.mark.check
 def test_sequences(tmp_path):
     pictures = ["sequences-cells", "sequences-curves"]
     result = run("sequences", tmp_path, *("--every", 4, "--epochs", 6, "--hidden", 48), pictures=pictures)
@@ -85,6 +88,7 @@ def test_sequences(tmp_path):
     assert result["accuracy"]["LSTM"] > result["accuracy"]["RNN"]
 
 
+@pytest.mark.check
 def test_audio(tmp_path):
     pytest.importorskip("google_crc32c")
     pytest.importorskip("google.protobuf")
@@ -98,6 +102,7 @@ def test_audio(tmp_path):
     assert len(list(read_tfrecord(tmp_path / "audioset" / "eval" / "00.tfrecord"))) == 120
 
 
+@pytest.mark.check
 def test_classify(tmp_path):
     pictures = ["classify-confusion", "classify-mistakes"]
     result = run("classify", tmp_path, *("--images", 20, "--epochs", 4), pictures=pictures)
@@ -107,6 +112,7 @@ def test_classify(tmp_path):
     assert result["matrix"].sum() == 600
 
 
+@pytest.mark.check
 def test_classify_folders(tmp_path):
     image = pytest.importorskip("PIL.Image")
     rng = np.random.default_rng(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import pydl as torch
 import pydl.nn as nn
 import pydl.nn.functional as F
@@ -66,6 +68,7 @@ def test(model, device, test_loader):
 test.__test__ = False  # the script's own name for it
 
 
+@pytest.mark.check
 def test_the_script_learns():
     torch.manual_seed(1)
     device = torch.device("cpu")

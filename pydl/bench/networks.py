@@ -11,7 +11,8 @@ from pydl.nn import functional
 
 Layer = tuple[Any, ...]
 """("conv", C, O, kernel, stride, padding, bias), ("bn", C), ("relu",), ("pool",), ("flatten",), ("linear", D, O),
-("block", C, O, stride): a residual block of two 3x3 convolutions, or ("mean",): over each channel."""
+("block", C, O, stride): a residual block of two 3x3 convolutions, ("mean",): over each channel, ("rnn", D, H) or
+("lstm", D, H): the state after the last step."""
 
 
 class Network(NamedTuple):
@@ -19,7 +20,7 @@ class Network(NamedTuple):
 
     name: str
     batch: int
-    shape: tuple[int, ...]  # of one input, (C, H, W) or (D,)
+    shape: tuple[int, ...]  # of one input, (C, H, W), (T, D) or (D,)
     layers: list[Layer]
 
     def build(self, nn: Any, F: Any) -> Any:
@@ -41,6 +42,8 @@ def _module(layer: Layer, nn: Any, F: Any) -> Any:
         return _block(nn, F, *sizes)
     if kind == "mean":
         return nn.AdaptiveAvgPool2d(1)
+    if kind in ("rnn", "lstm"):
+        return _last_state(nn, getattr(nn, kind.upper())(*sizes, batch_first=True))
     layers = {"bn": nn.BatchNorm2d, "relu": nn.ReLU, "pool": nn.MaxPool2d, "flatten": nn.Flatten, "linear": nn.Linear}
     return layers[kind](*([2] if kind == "pool" else sizes))
 
@@ -64,6 +67,18 @@ def _block(nn: Any, F: Any, C: int, O: int, stride: int) -> Any:
             return F.relu(y + self.short(x))
 
     return Block()
+
+
+def _last_state(nn: Any, layer: Any) -> Any:
+    class LastState(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x)[0][:, -1]
+
+    return LastState()
 
 
 def _conv(C: int, O: int, kernel: int = 3, padding: int = 1) -> list[Layer]:
@@ -94,4 +109,6 @@ NETWORKS = [
     ),
     Network("cifar cnn 32-32-64-64", 64, (3, 32, 32), [*_CIFAR, *_linear(4096, 256, 10)]),
     Network("resnet-20 32x32", 32, (3, 32, 32), [*_RESNET, _FLATTEN, *_linear(64, 10)]),
+    Network("rnn 28-128, 28 steps", 64, (28, 28), [("rnn", 28, 128), *_linear(128, 10)]),
+    Network("lstm 28-128, 28 steps", 64, (28, 28), [("lstm", 28, 128), *_linear(128, 10)]),
 ]

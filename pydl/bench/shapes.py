@@ -205,7 +205,7 @@ def _step(network: networks.Network) -> Shape:
         return lambda: model.step(x, labels, 0.01)
 
     name = f"{network.name}, batch {batch}"
-    simple = all(layer[0] not in ("block", "bn", "mean") for layer in network.layers)
+    simple = all(layer[0] not in ("block", "bn", "mean", "rnn", "lstm") for layer in network.layers)
     return Shape("train", name, prepare, plain if simple else None, network.flops(), 0.0, len(shape) == 3, network)
 
 

@@ -13,6 +13,7 @@ from pydl import random
 from pydl.autograd import Tensor, enable_grad
 from pydl.cost.ops import Op, Work, count
 from pydl.nn import Module
+from pydl.nn.state import in_mode
 from pydl.ops import check
 from pydl.watch import watching
 
@@ -188,14 +189,11 @@ def hooks(model: Module, enter: Callable[..., None], leave: Callable[..., None])
 @contextmanager
 def evaluating(model: Module) -> Iterator[None]:
     """Put a model into evaluation mode within the block; modes and random numbers are as before afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
     state = random.get_rng_state()
-    model.eval()
     try:
-        yield
+        with in_mode(model, False):
+            yield
     finally:
-        for module, training in modes:
-            module.training = training
         random.set_rng_state(state)
 
 

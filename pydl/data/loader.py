@@ -123,7 +123,7 @@ class DataLoader:
         if place.seed is None and draws:
             source = (self.generator or default_generator()).numpy
             place.seed = int(source.integers(2**63))
-        epoch = _Epoch(self, place.seed)
+        epoch = _Epoch(self, place)
         return _Batches(epoch, place, self.prefetch)
 
     def state_dict(self) -> dict[str, Any]:
@@ -135,16 +135,20 @@ class DataLoader:
 
         Returns:
             ``seed`` (the epoch's number, None before it is drawn), ``batch`` (the next one),
-            ``samples`` and ``batch_size`` (to refuse another data set's place), and ``generator``
-            (its state, if the loader has its own).
+            ``samples`` and ``batch_size`` (to refuse another data set's place), ``order`` (what the
+            sampler gave, if the loader has one), and ``generator`` (its state, if the loader has its
+            own).
         """
         place = self._resume or self._place
+        order = place.order
         state: dict[str, Any] = {
             "seed": place.seed,
             "batch": place.batch,
             "samples": len(self.dataset),
             "batch_size": self.batch_size,
         }
+        if self._sampled:
+            state["order"] = Tensor(order) if isinstance(order, np.ndarray) else order
         if self.generator is not None:
             state["generator"] = self.generator.get_state()
         return state
@@ -164,6 +168,7 @@ class DataLoader:
         """
         wanted = {"seed", "batch", "samples", "batch_size"}
         wanted |= {"generator"} if self.generator is not None else set()
+        wanted |= {"order"} if self._sampled else set()
         if set(state_dict) != wanted:
             raise ValueError(f"DataLoader.load_state_dict: expects entries {sorted(wanted)}, got {sorted(state_dict)}")
         here = {"samples": len(self.dataset), "batch_size": self.batch_size}
@@ -173,9 +178,18 @@ class DataLoader:
         seed, batch = state_dict["seed"], state_dict["batch"]
         if type(batch) is not int or batch < 0 or not (seed is None or type(seed) is int):
             raise ValueError(f"DataLoader.load_state_dict: not a place: seed {seed!r}, batch {batch!r}")
+        order = state_dict.get("order")
+        if isinstance(order, Tensor):
+            order = order.numpy()
+        if not (order is None or isinstance(order, list if self.sampler is None else np.ndarray)):
+            raise ValueError(f"DataLoader.load_state_dict: not a sampler's order: {type(order).__name__}")
         if self.generator is not None:
             self.generator.set_state(state_dict["generator"])
-        self._resume = _Place(seed, batch)
+        self._resume = _Place(seed, batch, order)
+
+    @property
+    def _sampled(self) -> bool:
+        return self.sampler is not None or self.batch_sampler is not None
 
     def _batches(self, samples: int) -> int:
         whole, rest = divmod(samples, self.batch_size)
@@ -185,27 +199,32 @@ class DataLoader:
 class _Place:
     """How far an iterator is: the loader keeps this, and not the iterator, which owns a thread."""
 
-    def __init__(self, seed: int | None, batch: int) -> None:
+    def __init__(self, seed: int | None, batch: int, order: Any = None) -> None:
         self.seed = seed
         self.batch = batch
+        self.order = order  # what a sampler of the user's gave for this epoch
 
 
 class _Epoch:
     """One epoch's order, and how each of its batches is made, whatever was made before it."""
 
-    def __init__(self, loader: DataLoader, seed: int | None) -> None:
+    def __init__(self, loader: DataLoader, place: _Place) -> None:
         self.dataset = loader.dataset
         self.collate_fn = loader.collate_fn
         self.transform = loader.transform
         self.batch_size = loader.batch_size
-        draws = None if seed is None else Generator(seed).numpy
+        draws = None if place.seed is None else Generator(place.seed).numpy
         self.lists: list[Any] | None = None
         if loader.batch_sampler is not None:
-            self.lists = list(loader.batch_sampler)
+            if place.order is None:
+                place.order = [np.asarray(batch, dtype=np.int64).tolist() for batch in loader.batch_sampler]
+            self.lists = place.order
             self.count = len(self.lists)
         else:
             if loader.sampler is not None:
-                self.order = np.array(list(loader.sampler), dtype=np.int64)
+                if place.order is None:
+                    place.order = np.array(list(loader.sampler), dtype=np.int64)
+                self.order = place.order
             elif loader.shuffle and draws is not None:
                 self.order = draws.permutation(len(loader.dataset))
             else:
@@ -268,7 +287,7 @@ class _Batches(Iterator[Any]):
             batch = next(self._source)
         except StopIteration:
             if not self._left:
-                self._place.seed, self._place.batch = None, 0
+                self._place.seed, self._place.batch, self._place.order = None, 0, None
             raise
         except BaseException:
             self._source = iter(())

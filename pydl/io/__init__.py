@@ -1,12 +1,7 @@
-"""Files: weights in the safetensors format."""
+"""Files: weights and checkpoints in the safetensors format."""
 
 from pydl.io import atomic as atomic
-from pydl.io.tensors import (
-    load as load,
-    load_file as load_file,
-    load_metadata as load_metadata,
-    save as save,
-    save_file as save_file,
-)
+from pydl.io.tensors import load_file as load_file, load_metadata as load_metadata, save_file as save_file
+from pydl.io.tree import load as load, save as save
 
 __all__ = ["atomic", "load", "load_file", "load_metadata", "save", "save_file"]

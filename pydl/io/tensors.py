@@ -28,6 +28,7 @@ def save_file(tensors: Mapping[str, Tensor], filename: PathLike, metadata: Mappi
 
     Raises:
         TypeError: A name is no str, a value no tensor, or a note no str.
+        ValueError: Names and notes take more than 16 MB.
         OSError: The file cannot be written.
 
     Example:
@@ -46,12 +47,18 @@ def save_file(tensors: Mapping[str, Tensor], filename: PathLike, metadata: Mappi
         if not isinstance(name, str):
             raise TypeError(f"save: names must be str, got {name!r}")
         if not isinstance(tensor, Tensor):
-            raise TypeError(f"save: {name!r} must be a Tensor, got {type(tensor).__name__}; flatten what is nested")
+            raise TypeError(f"save: {name!r} must be a Tensor, got {type(tensor).__name__}; use pydl.save for a tree")
         arrays[name] = np.array(tensor._array, order="C")  # the package writes raw memory without a look at strides
     for key, value in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError(f"save: metadata must map str to str, got {key!r}: {value!r}")
-    atomic.write(filename, serialised(arrays, dict(metadata) if metadata else None))
+    data = serialised(arrays, dict(metadata) if metadata else None)
+    length = int.from_bytes(data[:8], "little")
+    if length > _MAX_HEADER:
+        raise ValueError(
+            f"save: names and notes take {length:,} bytes of {os.fspath(filename)}, at most {_MAX_HEADER:,}"
+        )
+    atomic.write(filename, data)
 
 
 def load_file(filename: PathLike) -> dict[str, Tensor]:
@@ -67,12 +74,16 @@ def load_file(filename: PathLike) -> dict[str, Tensor]:
         OSError: The file cannot be read.
         ValueError: It is no whole safetensors file, or holds a kind of number that pydl lacks; the error names it.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load as parsed
+    return parsed(read(filename), filename)
 
-    data = _read(filename)
+
+def parsed(data: bytes, filename: PathLike) -> dict[str, Tensor]:
+    """Return the tensors in the bytes of a safetensors file; the name is for error texts."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as arrays_of
+
     try:
-        arrays = parsed(data)
+        arrays = arrays_of(data)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"load: {os.fspath(filename)} is no safetensors file that pydl can read: {error}") from error
     try:
@@ -104,25 +115,6 @@ def load_metadata(filename: PathLike) -> dict[str, str]:
         raise ValueError(f"load: {os.fspath(filename)} is no whole safetensors file: {error}") from error
 
 
-def save(state_dict: Mapping[str, Tensor], f: PathLike) -> None:
-    """Write a model's weights into a safetensors file; see :func:`save_file`.
-
-    Args:
-        state_dict: What :meth:`pydl.nn.Module.state_dict` returns.
-        f: The file to write.
-    """
-    save_file(state_dict, f)
-
-
-def load(f: PathLike) -> dict[str, Tensor]:
-    """Read weights from a safetensors file; see :func:`load_file`.
-
-    Args:
-        f: The file to read.
-    """
-    return load_file(f)
-
-
 def _check_header(filename: PathLike) -> None:
     """Compare the length that the header claims with the file's, before anything is allocated by it."""
     with open(filename, "rb") as stream:
@@ -134,7 +126,8 @@ def _check_header(filename: PathLike) -> None:
         )
 
 
-def _read(filename: PathLike) -> bytes:
+def read(filename: PathLike) -> bytes:
+    """Return the bytes of a file whose header is no longer than the file."""
     _check_header(filename)
     with open(filename, "rb") as stream:
         return stream.read()

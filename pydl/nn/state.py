@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -81,6 +82,18 @@ def _mismatch(own: Array, array: Array, assign: bool) -> tuple[str, str] | None:
     if not own.flags.writeable and not assign:
         return "memory", "the model's array is read-only; pass assign=True"
     return None
+
+
+@contextmanager
+def in_mode(module: Module, training: bool) -> Iterator[None]:
+    """Put a module into training or evaluation mode within the block; each one below is in its own mode again after."""
+    modes = [(each, each.training) for each in module.modules()]
+    module.train(training)
+    try:
+        yield
+    finally:
+        for each, mode in modes:
+            each.training = mode
 
 
 def changed(tensor: Tensor) -> None:

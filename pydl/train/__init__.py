@@ -1,6 +1,24 @@
-"""The training loop: an epoch, an evaluation, and both in turn with their figures shown."""
+"""Training: the Trainer, its callbacks and checkpoints, and a model's answers to many samples."""
 
-from pydl.train.loop import Evaluation, evaluate, fit, fit_epoch
+from pydl.train.callbacks import Callback, Checkpoint, ClipGradients, EarlyStopping, Scheduler
+from pydl.train.evaluation import predict
+from pydl.train.logs import CSVLog, LiveCurve, TensorBoardLog
 from pydl.train.progress import Progress
+from pydl.train.trainer import Trainer
+from pydl.train.trials import DryRun, RateSearch
 
-__all__ = ["Evaluation", "Progress", "evaluate", "fit", "fit_epoch"]
+__all__ = [
+    "CSVLog",
+    "Callback",
+    "Checkpoint",
+    "ClipGradients",
+    "DryRun",
+    "EarlyStopping",
+    "LiveCurve",
+    "Progress",
+    "RateSearch",
+    "Scheduler",
+    "TensorBoardLog",
+    "Trainer",
+    "predict",
+]

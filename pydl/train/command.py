@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from pydl import io, models, native, nn, random
+from pydl import io, metrics, models, native, nn, random
 from pydl.autograd import Tensor
 from pydl.data import DataLoader, Subset, TensorDataset, digits, mnist, shift
 from pydl.native import Array
 from pydl.optim import SGD, lr_scheduler
-from pydl.train.loop import fit
-from pydl.train.progress import Progress
+from pydl.train.callbacks import Checkpoint, Scheduler
+from pydl.train.trainer import Trainer
 
 LOSSES: dict[str, Callable[[], nn.Module]] = {"softmax": nn.CrossEntropyLoss, "svm": nn.SVMLoss}
 EPOCHS = dict.fromkeys(models.MODELS, 10) | {"linear": 15, "mlp": 15}
@@ -37,24 +38,11 @@ _OTHER_RATES = {"softmax": 0.05, "svm": 0.01}  # networks with batch norm: all o
 _LABELS = 256  # as many as the bytes of a label file can name
 
 
-def train(
-    *,
-    model: str = "cnn",
-    loss: str = "softmax",
-    data: str = "digits",
-    epochs: int | None = None,
-    batch_size: int = 64,
-    lr: float | None = None,
-    momentum: float = 0.9,
-    seed: int = 0,
-    out: str = "pydl-train",
-    shift_pixels: int = 0,
-    limit: int | None = None,
-    quiet: bool = False,
-) -> dict[str, Any]:
-    """Train a model with SGD, whose learning rate rises and falls once, and save what it learned.
+@dataclass(frozen=True)
+class Options:
+    """What a training is made of; a checkpoint keeps it.
 
-    Args:
+    Attributes:
         model: One of ``models.MODELS``.
         loss: "softmax" or "svm".
         data: "digits", or a folder with the four MNIST-named IDX files.
@@ -63,63 +51,141 @@ def train(
         lr: The highest learning rate of the schedule; one that suits model and loss if None.
         momentum: Of SGD.
         seed: Of the weights, the order of the images and their moves.
-        out: The folder for ``model.safetensors`` and ``log.json``; made if it is not there.
         shift_pixels: Training images are moved at random by up to so many pixels.
         limit: Take only so many training images, drawn by the seed.
+    """
+
+    model: str = "cnn"
+    loss: str = "softmax"
+    data: str = "digits"
+    epochs: int | None = None
+    batch_size: int = 64
+    lr: float | None = None
+    momentum: float = 0.9
+    seed: int = 0
+    shift_pixels: int = 0
+    limit: int | None = None
+
+
+def chosen(given: Mapping[str, Any], resume: str | None = None) -> Options:
+    """Return the options of a training: those given, the others as usual or as the checkpoint has them.
+
+    Args:
+        given: Options by their names.
+        resume: The checkpoint of a training to go on with.
+
+    Raises:
+        OSError: The checkpoint cannot be read.
+        ValueError: It is none of a training of this kind, or was trained with other options than those given.
+    """
+    own = dict(given)
+    if own.get("data", "digits") != "digits":
+        own["data"] = os.path.abspath(own["data"])  # a checkpoint is good from wherever it is gone on with
+    if resume is None:
+        return Options(**own)
+    saved = io.load(resume)
+    try:
+        options = Options(**saved["notes"]["options"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"train: {resume} is no checkpoint of pydl train") from error
+    for name, value in own.items():
+        if value != getattr(options, name):
+            raise ValueError(
+                f"train: {resume} was trained with {name} {getattr(options, name)}, not {value}; leave it out, or "
+                "begin anew without --resume"
+            )
+    return options
+
+
+def train(
+    options: Options, *, out: str | None = None, resume: str | None = None, quiet: bool = False
+) -> dict[str, Any]:
+    """Train a model with SGD, whose learning rate rises and falls once, and save what it learned.
+
+    Args:
+        options: What it is made of.
+        out: The folder for ``model.safetensors``, ``last.safetensors`` (the checkpoint to go on from) and ``log.json``;
+            made if it is not there. ``pydl-train``, or that of `resume`, if None.
+        resume: A checkpoint to go on from, of a training with the same options.
         quiet: Print nothing.
 
     Returns:
-        What ``log.json`` holds: the options, and for each epoch loss, test accuracy and seconds.
+        What ``log.json`` holds: the options, and for each epoch the losses, test accuracy and seconds.
 
     Raises:
         FloatingPointError: The loss is no longer a finite number.
+        KeyboardInterrupt: There was a Ctrl-C; the checkpoint is written.
         OSError: A file cannot be read or written.
-        ValueError: The data are damaged or do not fit each other or the model.
+        ValueError: The data are damaged or do not fit each other, the model or the checkpoint.
     """
-    (images, labels), test, classes = load(data)
+    (images, labels), test, classes = load(options.data)
     shape = tuple(images.shape[1:])
+    if out is None:
+        out = "pydl-train" if resume is None else os.path.dirname(resume) or "."
     os.makedirs(out, exist_ok=True)
-    random.manual_seed(seed)
+    random.manual_seed(options.seed)
+    model, loss, seed = options.model, options.loss, options.seed
     network = models.build(model, shape, classes)
-    loader = make_loader(images, labels, batch_size=batch_size, seed=seed, shift_pixels=shift_pixels, limit=limit)
-    epochs = EPOCHS[model] if epochs is None else epochs
-    lr = RATES.get((model, loss), _OTHER_RATES[loss]) if lr is None else lr
-    optimizer = SGD(network.parameters(), lr=lr, momentum=momentum)
+    loader = make_loader(
+        images,
+        labels,
+        batch_size=options.batch_size,
+        seed=seed,
+        shift_pixels=options.shift_pixels,
+        limit=options.limit,
+    )
+    epochs = EPOCHS[model] if options.epochs is None else options.epochs
+    lr = RATES.get((model, loss), _OTHER_RATES[loss]) if options.lr is None else options.lr
+    optimizer = SGD(network.parameters(), lr=lr, momentum=options.momentum)
     schedule = one_cycle(optimizer, lr, epochs * len(loader))
-    rule = LOSSES[loss]()
-    progress = Progress(quiet=quiet)
+    checkpoint = Checkpoint(out, best=False, notes={"options": asdict(options)})
     size = sum(p.numel() for p in network.parameters())
-    progress.say(
+    say = say_nothing if quiet else say_line
+    say(
         f"{model} with {size:,} parameters, {loss} loss: {len(loader.dataset):,} training and {len(test[1]):,} test "
         f"images of {shape[1]}x{shape[2]} in {classes} classes, {native.get_num_threads()} threads ({native.isa})"
     )
-    log = fit(network, loader, test, rule, optimizer, epochs=epochs, scheduler=schedule, progress=progress)
+    trainer = Trainer(
+        network,
+        LOSSES[loss](),
+        optimizer,
+        metrics=[metrics.accuracy],
+        callbacks=[Scheduler(schedule), checkpoint],
+        progress=not quiet,
+    )
+    try:
+        log = trainer.fit(loader, {"test": TensorDataset(*test)}, epochs=epochs, resume=resume)
+    except KeyboardInterrupt:
+        if os.path.exists(checkpoint.last_path):
+            say(f"to go on: pydl train --resume {checkpoint.last_path}")
+        raise
     weights = os.path.join(out, "model.safetensors")
     notes = {"model": model, "shape": json.dumps(shape), "classes": str(classes)}
     io.save_file(network.state_dict(), weights, metadata=notes)
     result: dict[str, Any] = {
         "model": model,
         "loss": loss,
-        "data": data,
+        "data": options.data,
         "shape": list(shape),
         "classes": classes,
         "parameters": size,
         "training_images": len(loader.dataset),
         "test_images": len(test[1]),
-        "batch_size": batch_size,
+        "batch_size": options.batch_size,
         "lr": lr,
-        "momentum": momentum,
-        "shift": shift_pixels,
+        "momentum": options.momentum,
+        "shift": options.shift_pixels,
         "seed": seed,
         "threads": native.get_num_threads(),
         "isa": native.isa,
         "epochs": log,
         "test_accuracy": log[-1]["test_accuracy"],
         "weights": weights,
+        "checkpoint": checkpoint.last_path,
         "log": os.path.join(out, "log.json"),
     }
     io.atomic.write(result["log"], (json.dumps(result, indent=2) + "\n").encode())
-    progress.say(f"test accuracy {result['test_accuracy']:.2%}; weights in {weights}, figures in {result['log']}")
+    say(f"test accuracy {result['test_accuracy']:.2%}; weights in {weights}, figures in {result['log']}")
     return result
 
 
@@ -200,3 +266,12 @@ def one_cycle(optimizer: SGD, lr: float, steps: int) -> lr_scheduler.LRScheduler
 
 def _size(images: Tensor) -> str:
     return f"{images.shape[2]}x{images.shape[3]}"
+
+
+def say_line(text: str) -> None:
+    """Print a line at once."""
+    print(text, flush=True)
+
+
+def say_nothing(text: str) -> None:
+    """Print nothing."""

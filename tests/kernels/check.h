@@ -53,9 +53,9 @@ void expect(const char *name, const real *got, const double *want, int64_t n, do
 void expect_bytes(const char *name, const void *got, const void *want, int64_t bytes);
 void expect_number(const char *name, int64_t got, int64_t want);
 
-void check_images(void); /* check_images.c: gemm, convolution, pooling */
-void check_arrays(void); /* check_arrays.c: kernels of one element or stride at a time */
-void check_rows(void);   /* check_rows.c: reductions, losses, normalisation */
+void check_images(void);    /* check_images.c: gemm, convolution, pooling */
+void check_arrays(void);    /* check_arrays.c: kernels of one element or stride at a time */
+void check_rows(void);      /* check_rows.c: reductions, losses, normalisation */
 void check_recurrent(void); /* check_recurrent.c: RNN, LSTM, GRU */
 void check_layers(void); /* check_layers.c: layer, group and response norm, embedding, resizing */
 void check_optim(void);  /* check_optim.c: optimisers other than SGD */

@@ -40,6 +40,10 @@ def parameters(layer):
         C, O, stride = sizes
         own = [weights(3, 3, C, O), jnp.ones(O), jnp.zeros(O), weights(3, 3, O, O), jnp.ones(O), jnp.zeros(O)]
         return own + ([weights(1, 1, C, O), jnp.ones(O), jnp.zeros(O)] if stride != 1 else [])
+    if kind in ("rnn", "lstm"):
+        D, H = sizes
+        gates = 4 * H if kind == "lstm" else H
+        return [weights(D, gates), weights(H, gates), jnp.zeros(gates)]
     return []
 
 
@@ -51,6 +55,24 @@ def conv(x, w, stride, padding):
 def batch_norm(x, gamma, beta):
     mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
     return (x - mean) * lax.rsqrt(var + 1e-5) * gamma + beta
+
+
+def last_state(kind, p, x):
+    """The loop over time: one product for the inputs of all steps, then a scan."""
+
+    def lstm_step(state, inputs):
+        h, c = state
+        i, f, g, o = jnp.split(inputs + h @ p[1], 4, axis=1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    def rnn_step(state, inputs):
+        return (jnp.tanh(inputs + state[0] @ p[1]),), None
+
+    zeros = jnp.zeros((x.shape[0], p[1].shape[0]))
+    inputs = x.transpose(1, 0, 2) @ p[0] + p[2]
+    start = (zeros, zeros) if kind == "lstm" else (zeros,)
+    return lax.scan(lstm_step if kind == "lstm" else rnn_step, start, inputs)[0][0]
 
 
 def apply(layer, p, x):
@@ -70,6 +92,8 @@ def apply(layer, p, x):
         return x.reshape(x.shape[0], -1)
     if kind == "mean":
         return x.mean((1, 2))
+    if kind in ("rnn", "lstm"):
+        return last_state(kind, p, x)
     y = jax.nn.relu(batch_norm(conv(x, p[0], sizes[2], 1), p[1], p[2]))
     y = batch_norm(conv(y, p[3], 1, 1), p[4], p[5])
     short = batch_norm(conv(x, p[6], sizes[2], 0), p[7], p[8]) if sizes[2] != 1 else x

@@ -37,6 +37,10 @@ def parameters(layer):
         C, O, stride = sizes
         own = [weights(3, 3, C, O), constant(1, O), constant(0, O), weights(3, 3, O, O), constant(1, O), constant(0, O)]
         return own + ([weights(1, 1, C, O), constant(1, O), constant(0, O)] if stride != 1 else [])
+    if kind in ("rnn", "lstm"):
+        D, H = sizes
+        gates = 4 * H if kind == "lstm" else H
+        return [weights(D, gates), weights(H, gates), constant(0, gates)]
     return []
 
 
@@ -47,6 +51,21 @@ def conv(x, w, stride, padding):
 
 def batch_norm(x, gamma, beta):
     return tf.compat.v1.nn.fused_batch_norm(x, gamma, beta, epsilon=1.001e-5)[0]
+
+
+def last_state(kind, p, x):
+    """The loop over time, unrolled: one product for the inputs of all steps."""
+    inputs = tf.tensordot(x, p[0], 1) + p[2]
+    h = c = tf.zeros([x.shape[0], p[1].shape[0]])
+    for gates in tf.unstack(inputs, axis=1):
+        gates = gates + tf.matmul(h, p[1])
+        if kind == "rnn":
+            h = tf.tanh(gates)
+            continue
+        i, f, g, o = tf.split(gates, 4, 1)
+        c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+        h = tf.sigmoid(o) * tf.tanh(c)
+    return h
 
 
 def apply(layer, p, x):
@@ -66,6 +85,8 @@ def apply(layer, p, x):
         return tf.reshape(x, [x.shape[0], -1])
     if kind == "mean":
         return tf.reduce_mean(x, [1, 2])
+    if kind in ("rnn", "lstm"):
+        return last_state(kind, p, x)
     y = tf.nn.relu(batch_norm(conv(x, p[0], sizes[2], 1), p[1], p[2]))
     y = batch_norm(conv(y, p[3], 1, 1), p[4], p[5])
     short = batch_norm(conv(x, p[6], sizes[2], 0), p[7], p[8]) if sizes[2] != 1 else x
