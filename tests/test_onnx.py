@@ -10,7 +10,7 @@ from test_onnx_export import check
 
 import pydl
 from pydl import nn
-from pydl.onnx.files import array_of
+from pydl.onnx.files import array_of, check_size
 
 onnxruntime.set_default_logger_severity(3)
 MODELS = {
@@ -274,6 +274,12 @@ def test_graphs_that_fail_as_they_run(nodes, sizes, text, tmp_path):
     graph = pydl.onnx.load(tmp_path / "m.onnx")
     with pytest.raises((ValueError, IndexError), match=text):
         graph(pydl.ones(2, 3))
+
+
+def test_sizes_count_although_there_is_nothing_in_them():
+    with pytest.raises(ValueError, match="asks for a tensor of"):
+        check_size((0, 1 << 40), np.dtype(np.float32))
+    assert check_size((0, 3), np.dtype(np.float32)) == (0, 3)
 
 
 def test_tensors_that_do_not_fit_their_shape():

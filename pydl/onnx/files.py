@@ -172,6 +172,7 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
     Raises:
         ValueError: A size is negative, or the tensor would have more than 4 GiB.
     """
-    if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > MOST_BYTES:
+    count = math.prod([max(n, 1) for n in shape])  # kernels go over the other lengths of an empty tensor, too
+    if min(shape, default=0) < 0 or count * dtype.itemsize > MOST_BYTES:
         raise ValueError(f"asks for a tensor of {shape}: sizes must be at least 0, and all of it at most 4 GiB")
     return shape
