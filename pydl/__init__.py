@@ -225,13 +225,21 @@ from pydl.random import (
 from pydl.suggest import no_attribute as _no_attribute
 
 if _typing.TYPE_CHECKING:
-    from pydl import bench as bench, boxes as boxes, cost as cost, numeric as numeric, plot as plot, train as train
+    from pydl import (
+        bench as bench,
+        boxes as boxes,
+        cost as cost,
+        numeric as numeric,
+        onnx as onnx,
+        plot as plot,
+        train as train,
+    )
     from pydl.linter import lint as lint
     from pydl.profiler import profile as profile
 else:
 
     def __getattr__(name: str) -> _typing.Any:
-        if name in ("bench", "boxes", "cost", "numeric", "plot", "train"):  # imported when first asked for
+        if name in ("bench", "boxes", "cost", "numeric", "onnx", "plot", "train"):  # imported when first asked for
             return _import_module(f"pydl.{name}")
         if name in ("lint", "profile"):
             return getattr(_import_module("pydl.linter" if name == "lint" else "pydl.profiler"), name)

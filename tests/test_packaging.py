@@ -42,7 +42,7 @@ LAYERS = (
     ("ops",),
     ("nn",),
     ("models", "data", "optim", "boxes", "metrics", "numeric", "gradcheck"),
-    ("train", "plot", "io", "cost", "bench", "config", "profiler", "linter"),
+    ("train", "plot", "io", "onnx", "cost", "bench", "config", "profiler", "linter"),
     ("demo",),
     ("cli",),
     ("__main__", "__init__"),

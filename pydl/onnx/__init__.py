@@ -1,0 +1,7 @@
+"""Models in ONNX files: :func:`export` writes one, :func:`load` reads one as a Module that runs and trains.
+
+``from pydl import onnx``; needs the package onnx, ``pip install "pydl-cpu[onnx]"``.
+"""
+
+from pydl.onnx.export import export as export
+from pydl.onnx.graph import Graph as Graph, load as load
