@@ -43,7 +43,6 @@ CFLAGS += ["-ffunction-sections", "-fdata-sections"]  # what a variant never cal
 CFLAGS += ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Wconversion"]
 LDFLAGS = [
     "-fopenmp",
-    "-Wl,-s",
     "-Wl,--gc-sections",
     "-Wl,-z,relro",
     "-Wl,-z,now",
@@ -108,7 +107,8 @@ class BuildNative(build_ext):
             "-fno-asynchronous-unwind-tables",
             *extra_flags("PYDL_CFLAGS"),
         ]
-        ext.extra_link_args = [*LDFLAGS, *extra_flags("PYDL_LDFLAGS")]
+        strip = [] if "-g" in extra_flags("PYDL_CFLAGS") else ["-Wl,-s"]
+        ext.extra_link_args = [*LDFLAGS, *strip, *extra_flags("PYDL_LDFLAGS")]
         os.chdir(ROOT)
         super().build_extension(ext)
 

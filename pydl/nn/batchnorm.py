@@ -80,14 +80,15 @@ class _BatchNorm(Module):
             )
         momentum = self.momentum
         tracked = self.num_batches_tracked
-        if self.training and tracked is not None:
-            tracked._array += 1
-            if momentum is None:
-                momentum = 1.0 / float(tracked._array)
+        if momentum is None and self.training and tracked is not None:
+            momentum = 1.0 / (float(tracked._array) + 1)
         training = self.training or self.running_mean is None
         # Without tracking, the running statistics stay out of it; in evaluation they are read and not changed.
         mean, var = (self.running_mean, self.running_var) if not training or self.track_running_stats else (None, None)
-        return ops.batch_norm(input, mean, var, self.weight, self.bias, training, momentum or 0.0, self.eps, relu=relu)
+        y = ops.batch_norm(input, mean, var, self.weight, self.bias, training, momentum or 0.0, self.eps, relu=relu)
+        if self.training and tracked is not None:
+            tracked._array += 1
+        return y
 
     def extra_repr(self) -> str:
         """Return the options."""
