@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.[ch] csrc/kernels/*.[ch])
 
-.PHONY: demo test check bench lint build clean
+.PHONY: demo test check bench sanitize coverage lint build clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m pydl demo
@@ -19,6 +19,12 @@ check: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m pydl bench
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=median,iqr --benchmark-sort=name
+
+sanitize: $(VENV)/.test
+	tests/sanitize.sh
+
+coverage: $(VENV)/.test
+	tests/coverage.sh
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

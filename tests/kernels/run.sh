@@ -35,14 +35,14 @@ import ast, os, pathlib, shlex, sys
 
 root, scratch, machine, kernels = sys.argv[1:]
 tables = {}
-NAMES = "ISAS", "TYPES", "CFLAGS", "SIZED", "WRITTEN_OUT", "LEFT_OUT"
+NAMES = "ISAS", "TYPES", "CFLAGS", "HARDENED", "SIZED", "WRITTEN_OUT", "LEFT_OUT"
 for node in ast.parse((pathlib.Path(root) / "setup.py").read_text()).body:
     if isinstance(node, ast.Assign) and node.targets[0].id in NAMES:
         tables[node.targets[0].id] = ast.literal_eval(node.value)
     elif isinstance(node, ast.AugAssign) and node.target.id == "CFLAGS":
         tables["CFLAGS"] += ast.literal_eval(node.value)
 csrc, here = pathlib.Path(scratch) / "csrc", pathlib.Path(root) / "tests" / "kernels"
-flags = [*tables["CFLAGS"], f"-I{csrc}"]
+flags = [*tables["CFLAGS"], *tables["HARDENED"], f"-I{csrc}"]
 more = shlex.split(os.environ.get("PYDL_CFLAGS", ""))
 isas = tables["ISAS"].get(machine.split("-")[0], {"baseline": []})
 isas = {isa: isas[isa] for isa in isas if isa == os.environ.get("PYDL_ISA", isa)}
