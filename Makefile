@@ -24,6 +24,7 @@ sanitize: $(VENV)/.test
 	tests/sanitize.sh
 
 coverage: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet "gcovr>=7"
 	tests/coverage.sh
 
 lint: $(VENV)/.lint

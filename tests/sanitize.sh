@@ -30,7 +30,8 @@ use_llvm_openmp() {
     library=$(echo 'int main(void) { return 0; }' | clang -fopenmp -x c - -o "$scratch/probe" &&
         ldd "$scratch/probe" | sed -n 's/.*libomp[^ ]* => \([^ ]*\) .*/\1/p')
     library=$(readlink -f "$library")
-    ls "$(dirname "$library")"/libarcher.so >/dev/null
+    [ -e "$(dirname "$library")/libarcher.so" ] ||
+        { echo "sanitize.sh: needs clang and LLVM's OpenMP (Debian: apt install clang libomp-dev)" && exit 1; }
     mkdir -p "$scratch/openmp"
     ln -sf "$library" "$scratch/openmp/libgomp.so.1"
     export LD_LIBRARY_PATH="$scratch/openmp" OMP_TOOL_LIBRARIES="$(dirname "$library")/libarcher.so"
@@ -48,6 +49,7 @@ kernels_thread() (
 )
 
 kernels_memory() {
+    command -v valgrind >/dev/null || { echo "sanitize.sh: needs valgrind (Debian: apt install valgrind)" && exit 1; }
     local seeded="over-read=Invalid read,tail-over-read=Invalid read,under-write=Invalid write"
     PYDL_CFLAGS="-g -O1 -DON_HEAP" PYDL_ISA=avx2 PYDL_SEEDED="$seeded,unset=uninitialised value" tests/kernels/run.sh \
         gcc valgrind -q --error-exitcode=1 --exit-on-first-error=yes --partial-loads-ok=no
