@@ -40,24 +40,25 @@ enum { FLUSH_DENORMALS = 0 };
 #if defined(__x86_64__)
 typedef unsigned int float_mode;
 #define FLOAT_FLUSHES 0x8040u /* FTZ, DAZ */
-#define GET_FLOAT_MODE() _mm_getcsr()
+#define GET_FLOAT_MODE(mode) ((mode) = _mm_getcsr())
 #define SET_FLOAT_MODE(mode) _mm_setcsr(mode)
 #elif defined(__aarch64__)
 typedef uint64_t float_mode;
 #define FLOAT_FLUSHES ((uint64_t)1 << 24) /* FZ */
-#define GET_FLOAT_MODE() __builtin_aarch64_get_fpcr64()
-#define SET_FLOAT_MODE(mode) __builtin_aarch64_set_fpcr64(mode)
+#define GET_FLOAT_MODE(mode) __asm__ volatile("mrs %0, fpcr" : "=r"(mode))
+#define SET_FLOAT_MODE(mode) __asm__ volatile("msr fpcr, %0" : : "r"(mode))
 #else
-typedef unsigned int float_mode;
-#define FLOAT_FLUSHES 0u
-#define GET_FLOAT_MODE() 0u
+typedef int float_mode;
+#define FLOAT_FLUSHES 0
+#define GET_FLOAT_MODE(mode) ((mode) = 0)
 #define SET_FLOAT_MODE(mode) ((void)(mode))
 #endif
 
 /* Let this thread flush denormals or keep them; returns the mode before, for restore_mode. */
 static inline float_mode set_flushing(int flush)
 {
-    const float_mode before = GET_FLOAT_MODE();
+    float_mode before;
+    GET_FLOAT_MODE(before);
     if (flush)
         SET_FLOAT_MODE(before | FLOAT_FLUSHES);
     __asm__ volatile("" ::: "memory");

@@ -51,7 +51,7 @@ kernels_thread() (
 kernels_memory() {
     command -v valgrind >/dev/null || { echo "sanitize.sh: needs valgrind (Debian: apt install valgrind)" && exit 1; }
     local seeded="over-read=Invalid read,tail-over-read=Invalid read,under-write=Invalid write"
-    PYDL_CFLAGS="-g -O1 -DON_HEAP" PYDL_ISA=avx2 PYDL_SEEDED="$seeded,unset=uninitialised value" tests/kernels/run.sh \
+    PYDL_CFLAGS="-g -O1 -DON_HEAP -DKEEPS_DENORMALS" PYDL_ISA=avx2 PYDL_SEEDED="$seeded,unset=uninitialised value" tests/kernels/run.sh \
         gcc valgrind -q --error-exitcode=1 --exit-on-first-error=yes --partial-loads-ok=no
 }
 
