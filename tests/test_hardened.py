@@ -10,6 +10,7 @@ from hardened import missing
 
 from pydl import _native
 
+
 def test_the_module_is_hardened():
     assert missing(_native.__file__) == []
 

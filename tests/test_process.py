@@ -16,7 +16,6 @@ import pydl
 from pydl import machine, models, native, optim
 from pydl.nn import functional as F
 
-
 SANITIZED = "ASAN_OPTIONS" in os.environ  # sanitizers take more address space than any limit, and have their own
 
 
