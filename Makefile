@@ -24,7 +24,6 @@ sanitize: $(VENV)/.test
 	tests/sanitize.sh
 
 coverage: $(VENV)/.test
-	$(BIN)/python -m pip install --quiet "gcovr>=7"
 	tests/coverage.sh
 
 lint: $(VENV)/.lint
