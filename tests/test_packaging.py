@@ -25,6 +25,7 @@ LAYERS = (
         "_native",
         "machine",
         "watch",
+        "notebook",
         "suggest",
         "cuda",
         "native",

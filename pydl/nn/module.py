@@ -427,3 +427,6 @@ class Module(Checked):
     def __repr__(self) -> str:
         lines = [f"({name}): " + repr(self.__dict__[name]).replace("\n", "\n  ") for name in self._module_names]
         return text.layout(self._get_name(), self.extra_repr(), lines)
+
+    def _repr_html_(self) -> str:
+        return text.tree(self)

@@ -126,7 +126,7 @@ class Graph(Module):
         """Return the outputs: a tensor, or a tuple of them if there are several.
 
         Args:
-            *inputs: A tensor for each of :attr:`input_names`.
+            *inputs: A tensor for each of ``input_names``.
 
         Raises:
             TypeError: More or fewer inputs, or one of another dtype than the file says.

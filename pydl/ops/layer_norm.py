@@ -41,7 +41,7 @@ def layer_norm(
     dimensions, those of `normalized_shape`.
 
     Args:
-        input: (..., *normalized_shape).
+        input: ``(..., *normalized_shape)``.
         normalized_shape: The lengths of the last dimensions.
         weight: Of shape `normalized_shape`, 1 if left out.
         bias: Of shape `normalized_shape`, 0 if left out.

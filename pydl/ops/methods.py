@@ -341,6 +341,9 @@ class Methods:
     def __repr__(self: Any) -> str:
         return printing.text(self)
 
+    def _repr_html_(self: Any) -> str:
+        return printing.html(self)
+
     def __format__(self: Any, specification: str) -> str:
         if self._array.ndim == 0:
             return format(self._array.item(), specification)
@@ -401,12 +404,12 @@ class Methods:
 
     @property
     def device(self) -> convert.device:
-        """Where the tensor lives: the CPU."""
+        """Where the tensor lives, which is the CPU."""
         return _CPU
 
     @property
     def is_cuda(self) -> builtins.bool:
-        """Whether it lives on a GPU: never."""
+        """Whether it lives on a GPU, which none does."""
         return False
 
     @property

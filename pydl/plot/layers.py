@@ -101,7 +101,7 @@ def weights(model: Module, *, most: int = 24, figure: Any = None) -> Any:
 def update_ratios(
     before: Mapping[str, Values], after: Mapping[str, Values], *, most: int = 24, figure: Any = None
 ) -> Any:
-    """Draw for each weight how far a step moved it: the histogram of |step| / |weight| over its rows.
+    """Draw for each weight how far a step moved it: the histogram of ``|step| / |weight|`` over its rows.
 
     A row is what makes one output: a neuron's or a filter's weights. About 1e-3 (the black line) is a good pace; far
     more, and the learning rate is too high, far less, and it is too low.

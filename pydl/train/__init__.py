@@ -2,6 +2,7 @@
 
 from pydl.train.callbacks import Callback, Checkpoint, ClipGradients, EarlyStopping, Scheduler
 from pydl.train.evaluation import predict
+from pydl.train.history import History
 from pydl.train.logs import CSVLog, LiveCurve, TensorBoardLog
 from pydl.train.progress import Progress
 from pydl.train.trainer import Trainer
@@ -14,6 +15,7 @@ __all__ = [
     "ClipGradients",
     "DryRun",
     "EarlyStopping",
+    "History",
     "LiveCurve",
     "Progress",
     "RateSearch",

@@ -18,6 +18,7 @@ from pydl.optim import Optimizer
 from pydl.train import trials
 from pydl.train.callbacks import Callback, Checkpoint
 from pydl.train.evaluation import Batches, Metric, figures, parts_of
+from pydl.train.history import History
 from pydl.train.interrupt import Interrupt
 from pydl.train.progress import Progress
 
@@ -96,7 +97,7 @@ class Trainer:
         self.callbacks: list[Callback] = sorted([*shown, *callbacks], key=lambda each: isinstance(each, Checkpoint))
         self.epochs = self.epoch = self.batch = self.step = 0
         self.loss_value = math.nan
-        self.history: list[dict[str, float]] = []
+        self.history = History()
         self.stop = False
         self._train: Any = ()
         self._evaluated: dict[str, Batches] = {}
@@ -130,7 +131,7 @@ class Trainer:
         *,
         epochs: int,
         resume: str | os.PathLike[str] | None = None,
-    ) -> list[dict[str, float]]:
+    ) -> History:
         """Train for some epochs, or go on from a checkpoint until there are so many.
 
         A run that goes on, after any step, with the same model, data and callbacks, gives the bits of the run that
@@ -159,7 +160,7 @@ class Trainer:
         self._train = train
         self._evaluated = {} if valid is None else dict(valid) if isinstance(valid, Mapping) else {"valid": valid}
         self.epoch = self.batch = self.step = 0
-        self.history, self.stop, self._trained = [], False, False
+        self.history, self.stop, self._trained = History(), False, False
         if resume is not None:
             self._go_on_from(resume)
         self.model.train()
@@ -410,7 +411,7 @@ class Trainer:
         self._epoch_random, self.loss_value = place["epoch_random"], place["loss_value"]
         self._total, self._samples = place["total"], place["samples"]
         self._seconds, self._lr = place["seconds"], place["lr"]
-        self.history = [dict(entry) for entry in state_dict["history"]]
+        self.history = History(dict(entry) for entry in state_dict["history"])
 
     def _go_on_from(self, path: str | os.PathLike[str]) -> None:
         try:

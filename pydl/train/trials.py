@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydl import machine, native
+from pydl import machine, native, notebook
 from pydl.autograd import Tensor
 from pydl.data import DataLoader, Dataset
 from pydl.nn import state
@@ -58,6 +58,9 @@ class DryRun:
             f"memory: {self.peak_bytes / 1e6:,.0f} MB at its peak\n"
             f"layers and optimizer, an epoch: {short(self.flops)}FLOP, {short(self.moved_bytes)}B moved"
         )
+
+    def _repr_html_(self) -> str:
+        return notebook.plain(str(self))
 
 
 @dataclass(frozen=True)
