@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.[ch] csrc/kernels/*.[ch])
 
-.PHONY: demo test check bench lint build clean
+.PHONY: demo test check bench lint docs build clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m pydl demo
@@ -26,6 +26,10 @@ lint: $(VENV)/.lint
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror csrc/*.[ch] csrc/kernels/*.[ch] tests/kernels/*.[ch]
 
+docs: $(VENV)/.docs
+	$(BIN)/python -m sphinx -W --keep-going -q -d build/doctrees docs build/docs
+	@echo "the pages are in build/docs: begin with build/docs/index.html"
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "pydl needs Python 3.10 or later: $(PYTHON) is older; name another with PYTHON=..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { echo "pydl needs Python's venv module (Debian: apt install python3-venv)"; rm -rf $(VENV); exit 1; }
@@ -40,6 +44,10 @@ $(VENV)/.test: $(SOURCES) | $(VENV)/bin/python
 
 $(VENV)/.lint: $(SOURCES) | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -e ".[demo,test,lint]"
+	@touch $@
+
+$(VENV)/.docs: $(SOURCES) | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet -e ".[docs]"
 	@touch $@
 
 clean:

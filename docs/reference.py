@@ -131,7 +131,9 @@ def directive_of(name: str, value: Any) -> list[str]:
         for own, member in vars(value).items()
         if own[0] != "_" and inspect.isfunction(member) and id(member) in homes()
     }
-    lines = [f".. autoclass:: {name}", "   :members:", "   :show-inheritance:"]
+    lines = [f".. autoclass:: {name}", "   :members:"]
+    if any(id(base) in homes() or base.__module__ == "builtins" for base in value.__mro__[1:-1]):
+        lines.append("   :show-inheritance:")
     if issubclass(value, Module) and value is not Module:  # what the class's text says
         return [*lines, "   :exclude-members: forward, extra_repr", ""]
     if not ops:
