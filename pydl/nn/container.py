@@ -134,7 +134,7 @@ class Sequential(_List):
     def _of_named(cls, entries: list[tuple[str, Module]]) -> Any:
         return cls(dict(entries))
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         """Return what the last module makes of it all.
 
         A ReLU goes into the kernel of the layer before it, or of the max-pooling behind it, with the same bits as a

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,15 @@ from pydl.suggest import Checked, did_you_mean
 from pydl.watch import watchers, within
 
 Self = TypeVar("Self", bound="Module")
+Given = ParamSpec("Given")
+Result = TypeVar("Result", covariant=True)
+
+
+class Forward(Protocol[Given, Result]):
+    """What a call of a module takes and returns, for type checkers: what its ``forward`` does."""
+
+    def forward(self, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        """See the class."""
 
 
 class Module(Checked):
@@ -62,17 +71,24 @@ class Module(Checked):
         """Compute the module's result; every subclass has its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run ``forward`` and the hooks; an error from a module inside another says which one it was."""
-        try:
-            if watchers:
-                return within(self, args, self._call_with_hooks, args, kwargs)
-            if self._forward_hooks or self._forward_pre_hooks:
-                return self._call_with_hooks(args, kwargs)
-            return self.forward(*args, **kwargs)
-        except (ValueError, TypeError, IndexError, OverflowError, RuntimeError) as error:
-            text.name_module(error, self)
-            raise
+    if TYPE_CHECKING:
+
+        def __call__(self: Forward[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
+            """Run ``forward``."""
+
+    else:
+
+        def __call__(self, *args, **kwargs):
+            """Run ``forward`` and the hooks; an error from a module inside another says which one it was."""
+            try:
+                if watchers:
+                    return within(self, args, self._call_with_hooks, args, kwargs)
+                if self._forward_hooks or self._forward_pre_hooks:
+                    return self._call_with_hooks(args, kwargs)
+                return self.forward(*args, **kwargs)
+            except (ValueError, TypeError, IndexError, OverflowError, RuntimeError) as error:
+                text.name_module(error, self)
+                raise
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for pre_hook in list(self._forward_pre_hooks.values()):

@@ -60,12 +60,12 @@ def ge(input: Operand, other: Operand) -> Tensor:
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
-def equals(input: Tensor, other: object) -> Any:
+def equals(input: Tensor, other: object) -> Tensor:
     """Return ``input == other`` elementwise; what is neither a tensor, an array nor a number is simply not equal."""
     return eq(input, other) if _comparable(other) else NotImplemented
 
 
-def differs(input: Tensor, other: object) -> Any:
+def differs(input: Tensor, other: object) -> Tensor:
     """Return ``input != other`` elementwise; what is neither a tensor, an array nor a number is simply not equal."""
     return ne(input, other) if _comparable(other) else NotImplemented
 

@@ -63,8 +63,8 @@ class Methods:
     __ipow__ = inplace.pow_
     __ifloordiv__ = inplace.floor_divide_
     __imod__ = inplace.remainder_
-    __eq__ = compare.equals
-    __ne__ = compare.differs
+    __eq__ = compare.equals  # type: ignore[assignment] # objects give a bool
+    __ne__ = compare.differs  # type: ignore[assignment]
     __lt__ = compare.lt
     __le__ = compare.le
     __gt__ = compare.gt

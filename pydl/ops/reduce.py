@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -150,6 +150,18 @@ def _extreme(name: str, op: int, input: Tensor, dim: Dims, keepdim: bool) -> Ten
     return record(name, whole if keepdim else y, (input,), backward, (input,))
 
 
+@overload
+def max(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+
+
+@overload
+def max(input: Tensor, dim: Tensor) -> Tensor: ...
+
+
+@overload
+def max(input: Tensor, dim: int, keepdim: bool = False) -> Extremes: ...
+
+
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Return the largest element, or with `dim` the largest ones along it and where they are; NaN wins.
 
@@ -168,6 +180,18 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if isinstance(dim, Tensor):
         return _maximum(input, dim)
     return _pick("max", lib.PYDL_MAX, input, dim, keepdim)
+
+
+@overload
+def min(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+
+
+@overload
+def min(input: Tensor, dim: Tensor) -> Tensor: ...
+
+
+@overload
+def min(input: Tensor, dim: int, keepdim: bool = False) -> Extremes: ...
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:

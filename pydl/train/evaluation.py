@@ -16,6 +16,7 @@ from pydl.ops import check
 from pydl.random import Generator, drawing_from
 
 Batches = Iterable[Any]
+Samples = Batches | Dataset  # what an evaluation takes
 Metric = Callable[[Any, Any], Any]  # of all results and all targets; gives what float() takes
 _BATCH = 256
 
@@ -54,7 +55,7 @@ def figures(
     model: Module,
     loss: Callable[..., Tensor],
     metrics: Mapping[str, Metric],
-    data: Batches,
+    data: Samples,
     go_on: Callable[[], bool] = lambda: True,
 ) -> dict[str, float]:
     """Return the mean loss over all samples, and each metric of all results taken together.

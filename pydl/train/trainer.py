@@ -17,7 +17,7 @@ from pydl.ops import check
 from pydl.optim import Optimizer
 from pydl.train import trials
 from pydl.train.callbacks import Callback, Checkpoint
-from pydl.train.evaluation import Batches, Metric, figures, parts_of
+from pydl.train.evaluation import Batches, Metric, Samples, figures, parts_of
 from pydl.train.history import History
 from pydl.train.interrupt import Interrupt
 from pydl.train.progress import Progress
@@ -100,7 +100,7 @@ class Trainer:
         self.history = History()
         self.stop = False
         self._train: Any = ()
-        self._evaluated: dict[str, Batches] = {}
+        self._evaluated: dict[str, Samples] = {}
         self._epoch_random: Tensor | None = None  # the random numbers' state when the epoch began
         self._total, self._samples, self._seconds, self._lr = 0.0, 0, 0.0, math.nan  # of the epoch in progress
         self._trained = False  # whether the steps of the epoch in progress are all done
@@ -127,7 +127,7 @@ class Trainer:
     def fit(
         self,
         train: Batches,
-        valid: Batches | Mapping[str, Batches] | None = None,
+        valid: Samples | Mapping[str, Samples] | None = None,
         *,
         epochs: int,
         resume: str | os.PathLike[str] | None = None,
@@ -204,7 +204,7 @@ class Trainer:
         self.optimizer.step()
         return value, len(target)
 
-    def evaluate(self, data: Batches) -> dict[str, float]:
+    def evaluate(self, data: Samples) -> dict[str, float]:
         """Return the loss and the metrics over data; the model runs in evaluation mode and nothing is recorded.
 
         Args:
@@ -297,7 +297,7 @@ class Trainer:
         return trials.overfit_one_batch(self, train, steps)
 
     def dry_run(
-        self, train: Batches, valid: Batches | Mapping[str, Batches] | None = None, *, steps: int = 5
+        self, train: Batches, valid: Samples | Mapping[str, Samples] | None = None, *, steps: int = 5
     ) -> trials.DryRun:
         """Measure what an epoch takes by a few steps, before anything trains.
 
