@@ -17,7 +17,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphin
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 default_role = "code"  # `x` in a docstring is an argument
 nitpicky = True
-nitpick_ignore = [("py:class", "Array"), ("py:class", "Figure")]  # NumPy's, matplotlib's
+nitpick_ignore = [("py:class", "Figure")]  # matplotlib's
 # What is not on these pages: other projects' types, type variables, and what lies inside pydl.
 nitpick_ignore_regex = [
     (

@@ -1,24 +1,16 @@
-"""The directive ``public``: a table of a module's public names, and the text of those that are documented there.
-
-Public is what a type checker lets users import: the names in ``__all__``, those imported as ``name as name``, and, in a
-module that is not a package, the functions and classes that it defines. A function that several modules offer is
-documented in the first of HOMES that has it; the others' tables point there.
-"""
+"""The directive ``public``: a table of a module's public names, and the text of those that are documented there."""
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 import sys
-from functools import cache, reduce
 from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from docutils import nodes
 from docutils.statemachine import StringList
+from public import find, homes, public_names
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
@@ -26,60 +18,6 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.nodes import get_node_source
 
 from pydl.nn import Module
-
-HOMES = (  # one page each, in docs/api
-    "pydl.nn",
-    "pydl.nn.init",
-    "pydl.nn.utils",
-    "pydl.nn.utils.rnn",
-    "pydl.optim",
-    "pydl.optim.lr_scheduler",
-    "pydl.data.datasets",
-    "pydl.data.transforms",
-    "pydl.data",
-    "pydl.models",
-    "pydl.train",
-    "pydl.metrics",
-    "pydl.boxes",
-    "pydl.cost",
-    "pydl.numeric",
-    "pydl.plot",
-    "pydl.onnx",
-    "pydl.bench.machine",
-    "pydl",
-    "pydl.profiler",
-    "pydl.linter",
-    "pydl.io",
-    "pydl.nn.functional",
-)
-
-
-def public_names(module: ModuleType) -> list[str]:
-    """Return a module's public names, in alphabetical order."""
-    assert module.__file__ is not None
-    path = Path(module.__file__)
-    tree = ast.parse(path.read_text())
-    names = set(getattr(module, "__all__", ()))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            names |= {alias.name for alias in node.names if alias.name == alias.asname}
-    if path.name != "__init__.py":
-        made = [node for node in tree.body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-        names |= {node.name for node in made if not node.name.startswith("_")}
-    return sorted(names, key=lambda name: (name.lower(), name))
-
-
-@cache
-def homes() -> dict[int, str]:
-    """Return the full name under which each function and class is documented."""
-    found: dict[int, str] = {}
-    for home in HOMES:
-        module = import_module(home)
-        for name in public_names(module):
-            value = getattr(module, name)
-            if inspect.isclass(value) or inspect.isroutine(value):
-                found.setdefault(id(value), f"{home}.{name}")
-    return found
 
 
 def summary(value: Any) -> str:
@@ -161,21 +99,11 @@ def show_public_bases(app: Sphinx, name: str, obj: Any, options: Any, bases: lis
         bases[at : at + 1] = [base for base in hidden[0].__bases__ if base is not object] or [object]
 
 
-def find(target: str) -> Any:
-    """Return what a full name stands for; raises AttributeError where there is nothing."""
-    names = target.split(".")
-    for length in range(len(names), 0, -1):
-        module = sys.modules.get(".".join(names[:length]))
-        if module is not None:
-            return reduce(getattr, names[length:], module)
-    raise AttributeError(target)
-
-
 def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement) -> nodes.Node | None:
     """Link a name to where it is documented; what is there and not public stays plain text.
 
-    A name is looked for as it is, then in the class and the module that the page is about, then in the file that the
-    docstring comes from.
+    A name is looked for as it is, in the class and the module that the page is about, in the file that the docstring
+    comes from, and in the files of the package.
     """
     if node.get("refdomain") != "py":
         return None
@@ -186,6 +114,7 @@ def resolve(app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nod
         f"{module}.{own}" if own else None,
         module,
         file and file[1].replace("/", ".").removesuffix(".__init__"),
+        *[name for name in sys.modules if name.startswith(f"{module}.")],  # an annotation has no file
     ]
     for name in (target, *(f"{context}.{target}" for context in contexts if context)):
         try:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import pydl
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -52,10 +56,28 @@ def test_the_gallery_has_every_example():
     assert [name for name in examples if name not in text] == []
 
 
-def test_the_reference_has_a_page_for_every_module_that_it_names(monkeypatch):
-    pytest.importorskip("sphinx")
+def test_the_reference_has_a_page_for_every_public_module(monkeypatch):
     monkeypatch.syspath_prepend(str(DOCS))
-    from reference import HOMES
+    from public import HOMES, public_names
 
-    pages = {path.stem for path in (DOCS / "api").glob("*.rst")} - {"index"}
-    assert pages == set(HOMES)
+    pages = {path.stem for path in (DOCS / "api").glob("*.rst")}
+    assert pages == {*HOMES, "pydl.autograd", "index"}
+    inner = {
+        f"{name}.{own}"
+        for name in HOMES
+        for own in public_names(importlib.import_module(name))
+        if inspect.ismodule(getattr(importlib.import_module(name), own))
+    }
+    left_out = {"pydl.bench", "pydl.cuda", "pydl.io.atomic"}  # commands; a no; for writers of files within pydl
+    assert inner - pages == left_out
+
+
+def test_public_names_are_those_that_type_checkers_allow(monkeypatch):
+    monkeypatch.syspath_prepend(str(DOCS))
+    from public import homes, public_names
+
+    assert {"Tensor", "relu", "lint", "profile", "inf"} <= set(public_names(pydl))
+    assert {"CIFAR10", "DataLoader", "digits"} <= set(public_names(pydl.data))
+    assert {"import_module", "Any", "np"}.isdisjoint(public_names(pydl) + public_names(pydl.data))
+    assert homes()[id(pydl.relu)] == "pydl.relu"
+    assert homes()[id(pydl.nn.Parameter)] == "pydl.nn.Parameter"

@@ -24,10 +24,11 @@ def main() -> None:
     pydl.manual_seed(0)
     model = pydl.models.lenet()
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    for images, labels in DataLoader(digits(), batch_size=50, shuffle=True):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(images), labels).backward()
-        optimizer.step()
+    for _ in range(2):
+        for images, labels in DataLoader(digits(), batch_size=50, shuffle=True):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
     with tempfile.TemporaryDirectory() as folder:
         pydl.save(model.state_dict(), f"{folder}/model.safetensors")
         model.load_state_dict(pydl.load(f"{folder}/model.safetensors"))
