@@ -34,6 +34,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # "Attributes:" are a list and no targets: properties are those
 napoleon_use_rtype = False
+napoleon_custom_sections = ["Reference"]
 
 myst_heading_anchors = 3  # the anchors that GitHub gives headings
 
