@@ -59,8 +59,9 @@ def read_arrays(path: str) -> dict[str, Array]:
         ValueError: It is no such file, or damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
+        with open(path, "rb") as stream:
+            file = np.load(stream, allow_pickle=False)
+            if isinstance(file, np.ndarray):
                 raise ValueError("it holds one array without a name; numpy.savez writes several, by name")
             return {name: file[name] for name in file.files}
     except (ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
@@ -70,7 +71,7 @@ def read_arrays(path: str) -> dict[str, Array]:
 def _values(path: str, name: str, x: Array) -> Array:
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise ValueError(
-            f"{path}: {name} must be uint8 (pixels 0..255) or floats, got {x.dtype}; x.astype(numpy.uint8)?"
+            f"{path}: {name} must be uint8 (0..255) or floats, got {x.dtype}; x.astype(numpy.uint8)?"
         )
     if not 2 <= x.ndim <= 4 or not x.size:
         raise ValueError(
