@@ -196,6 +196,15 @@ def test_help_has_examples():
     assert run("--version").stdout == f"pydl {pydl.__version__}\n"
 
 
+def test_help_brings_nothing_that_only_commands_need():
+    program = (
+        "import sys\nfrom pydl.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "spared = 'pydl.demo', 'pydl.runs', 'pydl.bench', 'pydl.cost', 'pydl.plot', 'pydl.train', 'pydl.onnx'\n"
+        "sys.exit(repr([name for name in sys.modules if name.startswith(spared)]))"
+    )
+    assert run("-c", program, module=()).stderr == "[]\n"
+
+
 def test_doctor_tells_what_it_found():
     found = json.loads(run("doctor", "--json", env={"OMP_NUM_THREADS": "2"}).stdout)
     assert found["threads"]["chosen"] == 2

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +19,7 @@ from pydl import io, metrics, models, nn, plot
 from pydl.cli import main
 from pydl.data import write_idx
 from pydl.optim import SGD, lr_scheduler
-from pydl.runs import judging, recipe as recipes, training
+from pydl.runs import judging, making, recipe as recipes, training
 from pydl.train import Scheduler
 
 pytest.importorskip("PIL.Image")
@@ -387,3 +392,28 @@ def test_without_matplotlib_there_are_figures_and_no_pictures(trained, tmp_path,
     monkeypatch.setattr(plot, "available", lambda: False)
     found = result_of(capsys, "eval", folder / "run" / "best.safetensors", "--out", tmp_path)
     assert found["files"] == [str(tmp_path / "eval.json")]
+
+
+@pytest.mark.check
+def test_the_way_in_the_docs_works_as_typed(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxruntime")
+    monkeypatch.chdir(tmp_path)
+    write_folders(tmp_path / "my-images", 40, names=("cat", "dog"))
+    (tmp_path / "my-images" / "cat" / "000.png").rename(tmp_path / "my-images" / "cat" / "1.jpg")
+    text = (Path(__file__).resolve().parent.parent / "docs" / "cli.md").read_text()
+    section = text[text.index("## From images") : text.index("## What `train` learns")]
+    commands = re.findall(r"^    pydl (?!demo)(.*)", section, re.M)
+    assert [command.split()[0] for command in commands] == ["train", "train", "eval", "predict", "export"]
+    for command in commands:
+        assert main(shlex.split(command)) == 0, capsys.readouterr().err
+    for name in ("run/report.html", "judged/confusion.png", "model.onnx"):
+        assert (tmp_path / name).stat().st_size > 1000
+    told = re.search(r"1\.jpg  (\w+) [\d.]+%, (\w+) ", capsys.readouterr().out)
+    (script,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    shares = ast.literal_eval(done.stdout)
+    assert max(shares, key=shares.get) == told[1] == "cat"
+    (model,) = re.findall(r"```python\n(from pydl import nn\n.*?)```", text, re.S)
+    (tmp_path / "net.py").write_text(model)
+    assert making.build("net.py:make", (3, 12, 12), 4)(pydl.zeros(2, 3, 12, 12)).shape == (2, 4)

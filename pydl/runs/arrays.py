@@ -70,9 +70,7 @@ def read_arrays(path: str) -> dict[str, Array]:
 
 def _values(path: str, name: str, x: Array) -> Array:
     if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise ValueError(
-            f"{path}: {name} must be uint8 (0..255) or floats, got {x.dtype}; x.astype(numpy.uint8)?"
-        )
+        raise ValueError(f"{path}: {name} must be uint8 (0..255) or floats, got {x.dtype}; x.astype(numpy.uint8)?")
     if not 2 <= x.ndim <= 4 or not x.size:
         raise ValueError(
             f"{path}: {name} must be (N, features), (N, H, W), (N, C, H, W) or (N, H, W, C), got {x.shape}"

@@ -244,7 +244,7 @@ def train(
 
 def _report(options: Options, recipe: Recipe, again: str, epochs: int, lr: float) -> Report:
     settings = {name: value for name, value in asdict(options).items() if value is not None}
-    settings |= {"epochs": epochs, "lr": lr}
+    settings |= {"epochs": epochs, "lr": f"rises to {lr:g} in the first quarter, then falls", "optimizer": "SGD"}
     if recipe.plain:
         settings["pixels"] = "0 to 1, as they are"
     else:

@@ -100,7 +100,7 @@ class Report(Callback):
             title=self.title or type(trainer.model).__name__,
             history=trainer.history,
             settings=self.settings or _settings(trainer),
-            data=_data(trainer, batch),
+            data=_data(trainer, batch, self.names),
             model=trainer.model,
             summary=_summary(trainer, inputs),
             batch=inputs[0] if inputs is not None and len(inputs) == 1 else None,
@@ -154,11 +154,13 @@ def _settings(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _data(trainer: Trainer, batch: Any) -> dict[str, Any]:
+def _data(trainer: Trainer, batch: Any, names: Sequence[str] | None) -> dict[str, Any]:
     found = {"training": _size(trainer.train_data)}
     found |= {name: _size(data) for name, data in trainer.evaluated.items()}
     if batch is not None:
         found["a sample"] = ", ".join(f"{tuple(part.shape[1:])} of {part.dtype}" for part in batch)
+    if names is not None:
+        found["classes"] = f"{len(names)}: {', '.join(names)}"
     return found
 
 
