@@ -5,6 +5,7 @@ from pydl.train.evaluation import predict
 from pydl.train.history import History
 from pydl.train.logs import CSVLog, LiveCurve, TensorBoardLog
 from pydl.train.progress import Progress
+from pydl.train.reporting import Report
 from pydl.train.trainer import Trainer
 from pydl.train.trials import DryRun, RateSearch
 
@@ -19,6 +20,7 @@ __all__ = [
     "LiveCurve",
     "Progress",
     "RateSearch",
+    "Report",
     "Scheduler",
     "TensorBoardLog",
     "Trainer",
