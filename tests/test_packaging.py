@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -51,13 +52,18 @@ RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PRODUCTS = {"dot", "vdot", "inner", "matmul", "einsum", "tensordot", "linalg", "kron", "multi_dot"}
 
 
+@functools.cache
+def parsed(path):
+    return ast.parse(path.read_text())
+
+
 def layer_of(path):
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
 def imported_layers(path):
     """Yield line and layer of each import of pydl's own in a file, but for those that only type checkers see."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
@@ -131,7 +137,7 @@ def test_products_are_kernels(path):
     if (PACKAGE / "bench") in path.parents and path.name in ("baseline.py", "shapes.py", "jax_steps.py"):
         return
     found = []
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Attribute) and node.attr in PRODUCTS:
             root = node.value
             while isinstance(root, ast.Attribute):
@@ -154,7 +160,7 @@ def test_only_native_imports_the_compiled_module():
 
 
 def is_list_of_names(path):
-    statements = ast.parse(path.read_text()).body if path.name == "__init__.py" else [None]
+    statements = parsed(path).body if path.name == "__init__.py" else [None]
     return all(isinstance(s, (ast.Import, ast.ImportFrom, ast.Assign, ast.Expr)) for s in statements)
 
 

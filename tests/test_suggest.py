@@ -10,6 +10,7 @@ import pytest
 
 import pydl
 from pydl import nn
+from pydl.cli import main
 from pydl.nn import functional as F
 
 
@@ -125,11 +126,12 @@ def test_words_as_options():
         (["summry"], "invalid choice: 'summry'; did you mean 'summary'? (choose from"),
     ],
 )
-def test_the_command_line(arguments, text):
-    done = subprocess.run([sys.executable, "-m", "pydl", *arguments], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert text in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_the_command_line(arguments, text, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    errors = capsys.readouterr().err
+    assert text in errors
+    assert errors.count("\n") == 1
 
 
 # ---- shapes ----

@@ -156,7 +156,7 @@ class Module(Checked):
             raise TypeError(f"{what}: the name must be a str, got {name!r}")
         if "." in name or not name:
             raise KeyError(f"{what}: the name must not be empty nor have a dot, got {name!r}")
-        if name not in table and hasattr(self, name):
+        if name not in table and (name in self.__dict__ or hasattr(type(self), name)):
             raise KeyError(f"{what}: {type(self).__name__} has an attribute {name!r} already")
         return name
 
