@@ -172,7 +172,10 @@ def test_no_file_is_long(path):
 
 
 def test_nothing_unsafe_reads_files():
-    words = re.compile(r"\b(pickle|marshal|allow_pickle=True|eval\(|exec\()")
+    words = re.compile(
+        r"""^\s*(import|from) \w*(pickle|marshal|shelve)|["'](pickle|marshal)["']|allow_pickle=True|\b(eval|exec)\(""",
+        re.M,
+    )
     found = [path.name for path in SOURCES if words.search(re.sub(r"\.eval\(|def eval\(", "", path.read_text()))]
     assert not found
 
