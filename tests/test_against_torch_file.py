@@ -106,3 +106,44 @@ def test_a_resnet18_of_torchvision(tmp_path, rng, undrawn):
         y = fresh.eval()(pydl.from_numpy(x))
         close(y, reference.eval()(torch.from_numpy(x)))
         np.testing.assert_array_equal(y.numpy(), ours.eval()(pydl.from_numpy(x)).numpy())
+
+
+# ---- shared memory ----
+
+
+def test_torch_tensors_are_taken_without_a_copy():
+    t = torch.arange(6.0).reshape(2, 3)
+    for take in (pydl.from_dlpack, pydl.as_tensor):
+        for theirs in (t, t.T, t[:, 1:], t[:0], t.long(), t > 2):
+            ours = take(theirs)
+            assert ours.data_ptr() == theirs.data_ptr() or not theirs.numel()
+            np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), strict=True)
+    pydl.from_dlpack(t).add_(1)
+    assert t[0, 0] == 1
+    assert pydl.tensor(t).data_ptr() != t.data_ptr()
+    assert pydl.tensor([t[0], t[1]]).tolist() == t.tolist()
+    ours = pydl.from_dlpack(torch.arange(1000.0))
+    assert ours.sum().item() == 499_500
+    for take in (pydl.from_dlpack, pydl.as_tensor, pydl.tensor):
+        with pytest.raises(
+            BufferError, match=f"{take.__name__}: cannot share the memory of this torch.Tensor: .*detach"
+        ):
+            take(t.clone().requires_grad_())
+        with pytest.raises(TypeError, match=f"{take.__name__}: .*"):
+            take(t.bfloat16())
+
+
+def test_torch_takes_tensors_without_a_copy():
+    x = pydl.arange(6).float().reshape(2, 3)
+    for ours in (x, x.T, x[:, 1:], x[:0], x.long(), x > 2):
+        for take in (torch.from_dlpack, torch.as_tensor):
+            theirs = take(ours)
+            assert theirs.data_ptr() == ours.data_ptr() or not theirs.numel()
+            np.testing.assert_array_equal(theirs.numpy(), ours.numpy(), strict=True)
+    theirs = torch.from_dlpack(pydl.arange(100_000).float())
+    pydl.empty_cache()
+    assert theirs[99_999] == 99_999
+    with pytest.raises(BufferError, match="run backwards"):  # PyTorch would end the process
+        torch.from_dlpack(pydl.from_numpy(x.numpy()[::-1]))
+    with pytest.raises(BufferError, match="requires a gradient"):
+        torch.from_dlpack(x.clone().requires_grad_())

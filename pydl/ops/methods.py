@@ -13,6 +13,7 @@ from pydl.ops import (
     convert,
     create,
     elementwise,
+    exchange,
     index,
     inplace,
     join,
@@ -348,8 +349,11 @@ class Methods:
 
     __hash__ = object.__hash__
 
-    def __dlpack__(self: Any, **options: Any) -> Any:
-        return self.numpy().__dlpack__(**options)
+    def __dlpack__(
+        self: Any, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return exchange.exported(self, options)
 
     def __dlpack_device__(self: Any) -> tuple[builtins.int, builtins.int]:
         return (1, 0)  # the CPU
