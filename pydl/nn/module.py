@@ -212,7 +212,8 @@ class Module(Checked):
         found = self
         for name in target.split(".") if target else ():
             if name not in found._module_names:
-                raise AttributeError(f"{type(found).__name__} has no submodule {name!r} (looking for {target!r})")
+                hint = did_you_mean(name, found._module_names)
+                raise AttributeError(f"{type(found).__name__} has no submodule {name!r} (looking for {target!r}){hint}")
             found = found.__dict__[name]
         return found
 
@@ -225,7 +226,8 @@ class Module(Checked):
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
         if name not in owner._parameter_names:
-            raise AttributeError(f"{type(owner).__name__} has no parameter {name!r} (looking for {target!r})")
+            hint = did_you_mean(name, owner._parameter_names)
+            raise AttributeError(f"{type(owner).__name__} has no parameter {name!r} (looking for {target!r}){hint}")
         found: Parameter = owner.__dict__[name]
         return found
 
@@ -238,7 +240,8 @@ class Module(Checked):
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
         if name not in owner._buffer_names:
-            raise AttributeError(f"{type(owner).__name__} has no buffer {name!r} (looking for {target!r})")
+            hint = did_you_mean(name, owner._buffer_names)
+            raise AttributeError(f"{type(owner).__name__} has no buffer {name!r} (looking for {target!r}){hint}")
         found: Tensor = owner.__dict__[name]
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydl.autograd import Tensor
 from pydl.ops import (
@@ -27,6 +27,7 @@ from pydl.ops import (
 )
 from pydl.ops.matmul import bmm, dot, matmul, mm
 from pydl.ops.softmax import log_softmax, softmax
+from pydl.suggest import did_you_mean
 
 
 def _rmatmul(input: Tensor, other: Any) -> Tensor:
@@ -354,6 +355,12 @@ class Methods:
     ) -> Any:
         options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
         return exchange.exported(self, options)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            public = () if name.startswith("_") else (known for known in dir(type(self)) if not known.startswith("_"))
+            raise AttributeError(f"'Tensor' object has no attribute {name!r}{did_you_mean(name, public)}")
 
     def __dlpack_device__(self: Any) -> tuple[builtins.int, builtins.int]:
         return (1, 0)  # the CPU

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any
 
 from pydl.ops import check
 from pydl.optim.optimizer import Optimizer
-from pydl.suggest import Checked
+from pydl.suggest import Checked, missing as _missing
 
 
 class LRScheduler(Checked):
@@ -428,3 +428,7 @@ class ReduceLROnPlateau(LRScheduler):
     def _reduced(self, rate: float, least: float) -> float:
         lower = max(rate * self.factor, least)
         return lower if rate - lower > self.eps else rate
+
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)
