@@ -19,7 +19,8 @@ from pydl.autograd import Tensor
 from pydl.cli import main
 from pydl.data import DataLoader, TensorDataset
 from pydl.optim import lr_scheduler
-from pydl.train import Callback, Checkpoint, EarlyStopping, Scheduler, Trainer, command
+from pydl.runs import training as command
+from pydl.train import Callback, Checkpoint, EarlyStopping, Scheduler, Trainer
 
 # ---- going on ----
 
