@@ -11,6 +11,7 @@ import numpy as np
 
 from pydl.autograd import Tensor
 from pydl.io.tensors import PathLike, parsed, read, save_file
+from pydl.io.torch_file import LEGACY, ZIP, load_torch
 
 _NOTE, _VERSION = "pydl", 1  # the note of the header that holds the tree, and how it is written
 
@@ -50,20 +51,26 @@ def save(obj: Any, f: PathLike) -> None:
 
 
 def load(f: PathLike) -> Any:
-    """Read what :func:`save` wrote, or the tensors of any safetensors file.
+    """Read what :func:`save` wrote, the tensors of any safetensors file, or a file of ``torch.save``.
 
     Args:
         f: The file to read.
 
     Returns:
-        The same tree of dicts, lists, tuples, numbers and tensors, each tensor with memory of its own.
+        The same tree of dicts, lists, tuples, numbers and tensors, each tensor with memory of its own; of a ``.pt`` or
+        ``.pth`` file what :func:`pydl.io.load_torch` finds in it.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no whole safetensors file, or its header holds no tree that pydl can read; the error names it.
+        ValueError: It is no whole file of these kinds, or its header holds no tree that pydl can read; the error names
+            it.
     """
     import json
 
+    with open(f, "rb") as stream:
+        start = stream.read(4)
+    if start in (ZIP, LEGACY):
+        return load_torch(f)
     data = read(f)
     tensors = parsed(data, f)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])

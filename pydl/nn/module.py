@@ -172,7 +172,7 @@ class Module(Checked):
             raise TypeError(f"{what}: the name must be a str, got {name!r}")
         if "." in name or not name:
             raise KeyError(f"{what}: the name must not be empty nor have a dot, got {name!r}")
-        if name not in table and hasattr(self, name):
+        if name not in table and (name in self.__dict__ or hasattr(type(self), name)):
             raise KeyError(f"{what}: {type(self).__name__} has an attribute {name!r} already")
         return name
 
@@ -228,7 +228,8 @@ class Module(Checked):
         found = self
         for name in target.split(".") if target else ():
             if name not in found._module_names:
-                raise AttributeError(f"{type(found).__name__} has no submodule {name!r} (looking for {target!r})")
+                hint = did_you_mean(name, found._module_names)
+                raise AttributeError(f"{type(found).__name__} has no submodule {name!r} (looking for {target!r}){hint}")
             found = found.__dict__[name]
         return found
 
@@ -241,7 +242,8 @@ class Module(Checked):
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
         if name not in owner._parameter_names:
-            raise AttributeError(f"{type(owner).__name__} has no parameter {name!r} (looking for {target!r})")
+            hint = did_you_mean(name, owner._parameter_names)
+            raise AttributeError(f"{type(owner).__name__} has no parameter {name!r} (looking for {target!r}){hint}")
         found: Parameter = owner.__dict__[name]
         return found
 
@@ -254,7 +256,8 @@ class Module(Checked):
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
         if name not in owner._buffer_names:
-            raise AttributeError(f"{type(owner).__name__} has no buffer {name!r} (looking for {target!r})")
+            hint = did_you_mean(name, owner._buffer_names)
+            raise AttributeError(f"{type(owner).__name__} has no buffer {name!r} (looking for {target!r}){hint}")
         found: Tensor = owner.__dict__[name]
         return found
 

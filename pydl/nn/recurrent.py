@@ -159,13 +159,15 @@ class RNNBase(_Weights):
             return []
         if (self._cell == "lstm") != isinstance(hx, (tuple, list)):
             need = "a pair (h, c)" if self._cell == "lstm" else "a tensor"
-            raise TypeError(f"hx must be {need}, got {type(hx).__name__}")
+            raise TypeError(f"{self._cell}: hx must be {need}, got {type(hx).__name__}")
         parts: list[Tensor] = list(hx) if isinstance(hx, (tuple, list)) else [hx]
         parts = [s.unsqueeze(1) if alone else s for s in parts]
         need_shape = (self.num_layers * self._directions, count, self.hidden_size)
         for s in parts:
             if tuple(s.shape) != need_shape:
-                raise ValueError(f"expects hx of shape {need_shape} (layers * directions, N, H), got {tuple(s.shape)}")
+                raise ValueError(
+                    f"{self._cell}: expects hx of shape {need_shape} (layers * directions, N, H), got {tuple(s.shape)}"
+                )
         return [[s[i] for s in parts] for i in range(need_shape[0])]
 
     def extra_repr(self) -> str:

@@ -13,6 +13,7 @@ from pydl.dtypes import DType
 from pydl.native import Array, inverse
 from pydl.ops.check import integer, number
 from pydl.ops.convert import cast, check_device
+from pydl.ops.exchange import array_of, is_foreign
 from pydl.ops.shape import sizes
 
 _INT64_MAX = 2**63 - 1
@@ -48,7 +49,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     """Return a new tensor with a copy of `data`.
 
     Args:
-        data: A number, nested lists, an array or a tensor.
+        data: A number, nested lists, an array or a tensor, also one of another library on the CPU.
         dtype: The element type; left out, arrays and tensors keep theirs, Python floats give float32, ints int64.
         device: None or ``"cpu"``.
         requires_grad: Whether gradients are computed for it.
@@ -72,6 +73,8 @@ def _values(name: str, data: Any, dtype: Any, copy: bool) -> Array:
         x = data._array
     elif isinstance(data, (np.ndarray, np.generic)):
         x = np.asarray(data)
+    elif is_foreign(data):
+        x = array_of(name, data)
     else:
         x = _from_python(name, data, wanted)
         copy = False
@@ -88,8 +91,8 @@ def _values(name: str, data: Any, dtype: Any, copy: bool) -> Array:
 
 def _from_python(name: str, data: Any, wanted: DType | None) -> Array:
     """Return numbers and nested lists, which may hold tensors, as an array."""
-    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in _leaves(data)):
-        data = _plain(data)
+    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) or is_foreign(item) for item in _leaves(data)):
+        data = _plain(name, data)
     try:
         x = np.array(data)
     except ValueError as error:
@@ -113,14 +116,23 @@ def _leaves(data: Any) -> Any:
         yield data
 
 
-def _plain(data: Any) -> Any:
+def _plain(name: str, data: Any) -> Any:
     if isinstance(data, Tensor):
         return data._array.tolist()
-    return [_plain(item) for item in data] if isinstance(data, (list, tuple)) else data
+    if is_foreign(data):
+        return array_of(name, data).tolist()
+    return [_plain(name, item) for item in data] if isinstance(data, (list, tuple)) else data
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """Return `data` as a tensor, sharing its memory where it is a tensor or array of the wanted dtype."""
+    """Return `data` as a tensor, sharing its memory where it is a tensor or array of the wanted dtype.
+
+    That holds for tensors of other libraries on the CPU, too: whatever has ``__dlpack__``.
+
+    Raises:
+        TypeError: The data cannot be numbers, or are of a kind that pydl lacks.
+        BufferError: It is a tensor that cannot share its memory, such as one of PyTorch's that requires a gradient.
+    """
     check_device(device)
     if isinstance(data, Tensor) and (dtype is None or data._array.dtype == dtypes.checked("as_tensor", dtype)):
         return data
@@ -143,14 +155,43 @@ def from_numpy(ndarray: Array) -> Tensor:
         array([1., 1.], dtype=float32)
     """
     if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"from_numpy: expects an ndarray, got {type(ndarray).__name__}")
+        hint = "; use from_dlpack" if is_foreign(ndarray) else ""
+        raise TypeError(f"from_numpy: expects an ndarray, got {type(ndarray).__name__}{hint}")
     dtypes.checked("from_numpy", ndarray.dtype)
     return Tensor(_values("from_numpy", np.asarray(ndarray), None, False))
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """Return a tensor over the memory of another library's CPU tensor (anything with ``__dlpack__``)."""
-    return from_numpy(np.from_dlpack(ext_tensor))
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """Return a tensor over the memory of another library's tensor, which stays alive as long as this one.
+
+    A change of one is a change of the other, and autograd does not notice the other library's. Memory that the other
+    side marks as read-only, as JAX does, is refused by ops in place.
+
+    Args:
+        ext_tensor: Anything with ``__dlpack__``, on the CPU: a tensor of PyTorch, JAX or pydl, or an array.
+        device: None or ``"cpu"``.
+        copy: True copies the values; False raises where memory cannot be shared, which None copies (memory that is not
+            aligned to its elements).
+
+    Raises:
+        TypeError: It has no ``__dlpack__``, or elements that pydl lacks.
+        BufferError: Its memory cannot be shared: it lies elsewhere, or requires a gradient.
+
+    Example:
+        >>> a = np.zeros(2, np.float32)
+        >>> from_dlpack(a).add_(1)
+        tensor([1., 1.])
+        >>> a
+        array([1., 1.], dtype=float32)
+    """
+    check_device(device)
+    if not hasattr(type(ext_tensor), "__dlpack__"):
+        raise TypeError(f"from_dlpack: expects a tensor with __dlpack__, got {type(ext_tensor).__name__}; use tensor()")
+    x = array_of("from_dlpack", ext_tensor)
+    dtypes.checked("from_dlpack", x.dtype)
+    if copy is False and not x.flags.aligned:
+        raise BufferError("from_dlpack: the memory is not aligned to its elements, and copy=False was given")
+    return Tensor(_values("from_dlpack", x, None, bool(copy)))
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

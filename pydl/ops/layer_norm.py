@@ -94,8 +94,9 @@ def _rows(shape: tuple[int, ...], x: Layout, weight: Layout | None, bias: Layout
     dtype = float_dtype("layer_norm", input=x, weight=weight, bias=bias)
     kept = len(x.shape) - len(shape)
     if not shape or kept < 0 or x.shape[kept:] != shape or 0 in shape:
+        hint = f"; set normalized_shape={x.shape[kept:]}?" if shape and kept >= 0 and 0 not in x.shape[kept:] else ""
         raise ValueError(
-            f"layer_norm: expects an input of (..., *{shape}), its last dimensions not empty, got {x.shape}"
+            f"layer_norm: expects an input of (..., *{shape}), its last dimensions not empty, got {x.shape}{hint}"
         )
     for name, part in (("weight", weight), ("bias", bias)):
         if part is not None and part.shape != shape:

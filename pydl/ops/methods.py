@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydl.autograd import Tensor
 from pydl.ops import (
@@ -13,6 +13,7 @@ from pydl.ops import (
     convert,
     create,
     elementwise,
+    exchange,
     index,
     inplace,
     join,
@@ -26,6 +27,7 @@ from pydl.ops import (
 )
 from pydl.ops.matmul import bmm, dot, matmul, mm
 from pydl.ops.softmax import log_softmax, softmax
+from pydl.suggest import did_you_mean
 
 
 def _rmatmul(input: Tensor, other: Any) -> Tensor:
@@ -351,8 +353,17 @@ class Methods:
 
     __hash__ = object.__hash__
 
-    def __dlpack__(self: Any, **options: Any) -> Any:
-        return self.numpy().__dlpack__(**options)
+    def __dlpack__(
+        self: Any, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return exchange.exported(self, options)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            public = () if name.startswith("_") else (known for known in dir(type(self)) if not known.startswith("_"))
+            raise AttributeError(f"'Tensor' object has no attribute {name!r}{did_you_mean(name, public)}")
 
     def __dlpack_device__(self: Any) -> tuple[builtins.int, builtins.int]:
         return (1, 0)  # the CPU

@@ -162,7 +162,8 @@ def _checked(
             raise ValueError(f"{cell}: expects {name} of shape ({gates * H},), got {shapes[name]}")
     form = "(T, N, D)" if sizes is None else "(rows, D)"
     if len(shape) != (3 if sizes is None else 2) or shape[-1] != D:
-        raise ValueError(f"{cell}: expects an input of shape {form} with D = {D} features, got {shape}")
+        hint = f"; set input_size={shape[-1]}?" if len(shape) == len(form.split(",")) else ""
+        raise ValueError(f"{cell}: expects an input of shape {form} with D = {D} features, got {shape}{hint}")
     if sizes is not None and (sum(sizes) != shape[0] or any(a < b for a, b in pairwise(sizes))):
         raise ValueError(f"{cell}: sizes must not grow and add up to the {shape[0]} rows of the input, got {sizes}")
     T, N = shape[:2] if sizes is None else (len(sizes), sizes[0] if sizes else 0)

@@ -1,5 +1,8 @@
 """Training: the Trainer, its callbacks and checkpoints, and a model's answers to many samples."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+from pydl.suggest import missing as _missing
 from pydl.train.callbacks import Callback, Checkpoint, ClipGradients, EarlyStopping, Scheduler
 from pydl.train.evaluation import predict
 from pydl.train.history import History
@@ -26,3 +29,6 @@ __all__ = [
     "Trainer",
     "predict",
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)

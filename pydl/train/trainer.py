@@ -15,6 +15,7 @@ from pydl.data import Dataset
 from pydl.nn import Module
 from pydl.ops import check
 from pydl.optim import Optimizer
+from pydl.suggest import Checked
 from pydl.train import trials
 from pydl.train.callbacks import Callback, Checkpoint
 from pydl.train.evaluation import Batches, Metric, Samples, figures, parts_of
@@ -25,7 +26,7 @@ from pydl.train.progress import Progress
 _STATE = ("model", "optimizer", "optimizer_class", "random", "data", "place", "history", "callbacks")
 
 
-class Trainer:
+class Trainer(Checked):
     """Trains a model on batches, epoch after epoch.
 
     A batch is a tuple of one or more inputs and a target, such as a ``DataLoader`` gives; a step computes
