@@ -67,7 +67,8 @@ class Group:
     def __init__(self) -> None:
         self.world = begin()
         self._mpi = self.world.mpi
-        self._comm = self.world.mpi.COMM_WORLD.Dup()
+        self._comm, request = self.world.mpi.COMM_WORLD.Idup()
+        Work(self.world, "making a group", request).wait()
 
     def reduce(
         self, array: Array, op: str = "SUM", what: str = "all_reduce", then: Callable[[], Any] | None = None
@@ -101,6 +102,18 @@ class Group:
         counts = lengths.tolist(), starts.tolist()
         Work(self.world, what, self._comm.Iallgatherv(own, [found, counts, self._mpi.BYTE])).wait()
         return [found[at : at + n].tobytes() for at, n in zip(starts.tolist(), lengths.tolist(), strict=True)]
+
+    def to_first(self, data: bytes, what: str = "gather") -> list[bytes]:
+        """Return the bytes that each rank has given, on rank 0; nothing on the others."""
+        lengths = self.all(np.array(len(data), np.int64), what)
+        starts = (np.cumsum(lengths) - lengths).tolist()
+        counts = lengths.tolist()
+        first = self.world.rank == 0
+        found = np.empty(sum(counts) if first else 0, np.uint8)
+        target = [found, counts, starts, self._mpi.BYTE] if first else None
+        own = np.frombuffer(data, np.uint8)
+        Work(self.world, what, self._comm.Igatherv(own, target, 0)).wait()
+        return [found[at : at + n].tobytes() for at, n in zip(starts, counts, strict=True)] if first else []
 
 
 class OrderedSum:

@@ -25,6 +25,7 @@ from pydl import machine, native
 _SIZES = "PMI_SIZE", "OMPI_COMM_WORLD_SIZE"  # what launchers tell their processes
 _INSTALL = 'pip install "pydl-cpu[mpi]"'
 _ENDING = 7  # the tag of the message of a rank whose program has ended
+_FIRST = 0.5  # seconds for which rank 0 may speak alone
 _PATIENCE = 10.0  # seconds that a collective may take once a rank that it may need has ended
 
 
@@ -147,6 +148,8 @@ def fail(text: str) -> None:
 
 def _end_job(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Print an error that nobody caught, with the rank's number, and end the job."""
+    if rank():  # where all ranks end alike, the first one says so for all
+        time.sleep(_FIRST)
     told = "".join(traceback.format_exception(kind, error, trace))
     fail(f"rank {rank()} of {size()} ended with {kind.__name__}\n{told}")
 
