@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import fields
+from importlib import import_module
 from typing import Any, NoReturn
 
-from pydl import config, demo, models, native, plot
+from pydl import config, demo, models, mpi, native, plot
 from pydl._version import __version__
 from pydl.bench import peers, run as bench, sweep
 from pydl.cost import command as costs
@@ -36,6 +37,7 @@ _TRAIN_EXAMPLES = """examples:
   pydl train --model linear --loss svm --epochs 20
   pydl train --model lenet --data ~/fashion-mnist --batch-size 128 --out fashion
   pydl train --resume fashion/last.safetensors        go on where Ctrl-C, or a kill, ended it
+  mpiexec -n 4 pydl train --distributed               on four processes
 
 A folder for --data holds train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
 t10k-labels-idx1-ubyte, each as it is or gzipped (.gz). Size and number of classes are found in the files.
@@ -92,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except _EXPECTED as error:
         text = " ".join(str(error).split()) or type(error).__name__
+        if mpi.size() > 1:
+            mpi.fail(f"rank {mpi.rank()} of {mpi.size()}: {text}")
         print(f"pydl: error: {text}", file=sys.stderr)
         return 1
 
@@ -110,13 +114,15 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    if options.distributed:
+        import_module("pydl.distributed").init()
     _set_threads(options)
     given = {
         field.name: value for field in fields(command.Options) if (value := getattr(options, field.name)) is not None
     }
     chosen = command.chosen(given, options.resume)
     result = command.train(chosen, out=options.out, resume=options.resume, quiet=options.json)
-    return _finish(options, result)
+    return 0 if mpi.rank() else _finish(options, result)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -216,6 +222,10 @@ def _parser() -> _Parser:
     )
     one.add_argument(
         "--resume", metavar="FILE", help="go on from a checkpoint: FOLDER/last.safetensors, with its own options"
+    )
+
+    one.add_argument(
+        "--distributed", action="store_true", help="on all ranks that mpiexec started; a batch is that of all together"
     )
 
     text = "measure kernels and training steps against NumPy and this machine's limits"

@@ -115,6 +115,18 @@ def test_a_rank_that_raises_ends_the_job(tmp_path):
     assert "right" not in out
 
 
+@pytest.mark.check
+def test_a_rank_that_raises_before_init_ends_the_job(tmp_path):
+    program = tmp_path / "early.py"
+    program.write_text(
+        "import os\nfrom pydl import distributed\n"
+        "if os.environ['PMI_RANK'] == '1': raise FileNotFoundError('no data here')\n"
+        "distributed.init()\ndistributed.barrier()\n"
+    )
+    _, said = ended(start(2, program))
+    assert re.search(r"process \d+, before init\(\), ended with FileNotFoundError", said)
+
+
 def test_a_rank_that_is_killed_ends_the_job_which_goes_on_from_its_checkpoint(tmp_path):
     process = start(2, HERE / "ranks_program.py", tmp_path, "killed_later")
     running = tmp_path / "running"

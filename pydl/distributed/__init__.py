@@ -9,6 +9,7 @@
 run by ``mpiexec -n 4 python train.py``. Outside of ``mpiexec`` it is a job of one process.
 """
 
+from pydl import mpi
 from pydl.distributed.collectives import (
     ReduceOp,
     all_reduce,
@@ -40,3 +41,5 @@ __all__ = [
     "rank",
     "world_size",
 ]
+
+mpi.guard()

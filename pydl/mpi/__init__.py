@@ -5,6 +5,7 @@ from pydl.mpi.world import (
     World as World,
     begin as begin,
     fail as fail,
+    guard as guard,
     rank as rank,
     size as size,
     world as world,

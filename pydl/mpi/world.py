@@ -2,7 +2,8 @@
 
 A job ends on all ranks, whatever happens to one of them:
 
-- An error that nobody catches is printed with the rank's number, and ``MPI_Abort`` ends the others.
+- An error that nobody catches is printed with the rank's number, and ``MPI_Abort`` ends the others: from the import of
+  ``pydl.distributed`` on.
 - A process that is killed is seen by the launcher, and by the rank before it on the same machine.
 - A rank whose program ends while others wait for it has said so before; whoever waits for it ends the job.
 """
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
@@ -137,10 +139,19 @@ def begin() -> World:
     return _world
 
 
+def guard() -> None:
+    """Let an error that nobody catches end the job from now on, if a launcher started several processes."""
+    if any(os.environ.get(name, "1") != "1" for name in _SIZES):
+        sys.excepthook = _end_job
+
+
 def fail(text: str) -> None:
     """Print why, and end the job on all ranks."""
     sys.stdout.flush()
     os.write(2, f"pydl: {text}\n".encode())
+    if _world is None:  # the others wait for this one as they begin, and only then can they be told
+        with suppress(Exception):
+            begin()
     if _world is not None and _world.size > 1:
         _world.mpi.COMM_WORLD.Abort(1)
     os._exit(1)
@@ -151,7 +162,8 @@ def _end_job(kind: type[BaseException], error: BaseException, trace: TracebackTy
     if rank():  # where all ranks end alike, the first one says so for all
         time.sleep(_FIRST)
     told = "".join(traceback.format_exception(kind, error, trace))
-    fail(f"rank {rank()} of {size()} ended with {kind.__name__}\n{told}")
+    who = f"rank {rank()} of {size()}" if _world is not None else f"process {os.getpid()}, before init(),"
+    fail(f"{who} ended with {kind.__name__}\n{told}")
 
 
 def _share_machine(local: Any) -> None:

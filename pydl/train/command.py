@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pydl import io, metrics, models, native, nn, random
+from pydl import io, metrics, models, mpi, native, nn, random
 from pydl.autograd import Tensor
 from pydl.data import DataLoader, Subset, TensorDataset, digits, mnist, shift
 from pydl.native import Array
@@ -126,6 +126,8 @@ def train(
     random.manual_seed(options.seed)
     model, loss, seed = options.model, options.loss, options.seed
     network = models.build(model, shape, classes)
+    if mpi.size() > 1:  # the statistics of the whole batch, as one process has them
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     loader = make_loader(
         images,
         labels,
@@ -140,10 +142,10 @@ def train(
     schedule = one_cycle(optimizer, lr, epochs * len(loader))
     checkpoint = Checkpoint(out, best=False, notes={"options": asdict(options)})
     size = sum(p.numel() for p in network.parameters())
-    say = say_nothing if quiet else say_line
+    say = say_nothing if quiet or mpi.rank() else say_line
     say(
         f"{model} with {size:,} parameters, {loss} loss: {len(loader.dataset):,} training and {len(test[1]):,} test "
-        f"images of {shape[1]}x{shape[2]} in {classes} classes, {native.get_num_threads()} threads ({native.isa})"
+        f"images of {shape[1]}x{shape[2]} in {classes} classes, {_workers()} ({native.isa})"
     )
     trainer = Trainer(
         network,
@@ -161,7 +163,8 @@ def train(
         raise
     weights = os.path.join(out, "model.safetensors")
     notes = {"model": model, "shape": json.dumps(shape), "classes": str(classes)}
-    io.save_file(network.state_dict(), weights, metadata=notes)
+    if mpi.rank() == 0:
+        io.save_file(network.state_dict(), weights, metadata=notes)
     result: dict[str, Any] = {
         "model": model,
         "loss": loss,
@@ -176,6 +179,7 @@ def train(
         "momentum": options.momentum,
         "shift": options.shift_pixels,
         "seed": seed,
+        "ranks": mpi.size(),
         "threads": native.get_num_threads(),
         "isa": native.isa,
         "epochs": log,
@@ -184,7 +188,8 @@ def train(
         "checkpoint": checkpoint.last_path,
         "log": os.path.join(out, "log.json"),
     }
-    io.atomic.write(result["log"], (json.dumps(result, indent=2) + "\n").encode())
+    if mpi.rank() == 0:
+        io.atomic.write(result["log"], (json.dumps(result, indent=2) + "\n").encode())
     say(f"test accuracy {result['test_accuracy']:.2%}; weights in {weights}, figures in {result['log']}")
     return result
 
@@ -262,6 +267,11 @@ def make_loader(
 def one_cycle(optimizer: SGD, lr: float, steps: int) -> lr_scheduler.LRScheduler:
     """Return the schedule of both commands: up to `lr` in the first quarter, then down to almost nothing."""
     return lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.25, cycle_momentum=False)
+
+
+def _workers() -> str:
+    ranks = f"{mpi.size()} ranks of " if mpi.size() > 1 else ""
+    return f"{ranks}{native.get_num_threads()} threads"
 
 
 def _size(images: Tensor) -> str:

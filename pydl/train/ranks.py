@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
@@ -11,7 +12,6 @@ import numpy as np
 
 from pydl import io, mpi
 from pydl.data import DataLoader
-from pydl.distributed import DistributedDataParallel
 from pydl.nn import Module
 from pydl.random import Generator, default_generator, drawing_from
 
@@ -23,9 +23,20 @@ def _group() -> mpi.Group:
 
 def parallel(model: Module) -> Module:
     """Return what a step calls: the model, on several ranks within a DistributedDataParallel."""
-    if mpi.size() == 1 or isinstance(model, DistributedDataParallel):
+    if mpi.size() == 1 or bare(model) is not model:
         return model
+    from pydl.distributed import DistributedDataParallel
+
     return DistributedDataParallel(model)
+
+
+def bare(model: Module) -> Module:
+    """Return the model within a DistributedDataParallel, or the model itself."""
+    distributed = sys.modules.get("pydl.distributed")  # imported by whoever made one
+    if distributed is None or not isinstance(model, distributed.DistributedDataParallel):
+        return model
+    inner: Module = model.module
+    return inner
 
 
 def alike(model: Module, data: Any) -> None:
@@ -42,7 +53,7 @@ def alike(model: Module, data: Any) -> None:
 
 def sync(model: Module) -> None:
     """Give all ranks the buffers of rank 0."""
-    if isinstance(model, DistributedDataParallel) and mpi.size() > 1:
+    if mpi.size() > 1 and bare(model) is not model:
         model.sync_buffers()
 
 

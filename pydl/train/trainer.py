@@ -12,7 +12,6 @@ from typing import Any
 from pydl import io, mpi, random
 from pydl.autograd import Tensor
 from pydl.data import Dataset
-from pydl.distributed import DistributedDataParallel
 from pydl.nn import Module
 from pydl.ops import check
 from pydl.optim import Optimizer
@@ -95,7 +94,7 @@ class Trainer:
                 hint = "; put a schedule into train.Scheduler" if hasattr(callback, "get_last_lr") else ""
                 raise TypeError(f"Trainer: callbacks must be instances of train.Callback, got {made}{hint}")
         self._parallel = ranks.parallel(model)
-        self.model = model.module if isinstance(model, DistributedDataParallel) else model
+        self.model = ranks.bare(model)
         self.loss, self.optimizer = loss, optimizer
         self.metrics = named(metrics)
         shown = [Progress()] if progress else []
