@@ -86,7 +86,7 @@ def run(latency, bandwidth, arguments):
         hosts = ",".join(f"10.77.0.{number + 1}" for number in range(RANKS))
         mpiexec = os.path.join(os.path.dirname(sys.executable), "mpiexec")
         start = (
-            f"ip netns exec pydl0 env UCX_TLS=tcp,self MPIR_CVAR_NOLOCAL=1 {mpiexec} -launcher ssh "
+            f"ip netns exec pydl0 env OMP_NUM_THREADS=1 UCX_TLS=tcp,self MPIR_CVAR_NOLOCAL=1 {mpiexec} -launcher ssh "
             f"-launcher-exec {launcher.name} -hosts {hosts} -localhost 10.77.0.1"
         )
         return main(["--mpiexec", start, "--ranks", "1", str(RANKS), *arguments])

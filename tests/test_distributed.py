@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 import pydl
 from pydl import distributed, machine
+from pydl.bench import paper, scaling
 from pydl.data import DataLoader, TensorDataset
 from pydl.distributed import DistributedSampler
 
@@ -179,6 +181,86 @@ def test_a_launcher_of_another_mpi_is_refused():
     env = environment() | {"OMPI_COMM_WORLD_SIZE": "4"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=env, timeout=60)
     assert re.search(r"4 processes were started \(OMPI_COMM_WORLD_SIZE\), and mpi4py's MPI .* sees one", done.stderr)
+
+
+# ---- what users run ----
+
+
+@pytest.mark.check
+def test_the_example_learns_the_same_on_any_number_of_ranks():
+    found = []
+    for ranks in (None, 2, 4):
+        process = start(ranks, HERE.parent / "examples" / "ranks.py")
+        out, said = process.communicate(timeout=240)
+        assert process.returncode == 0, said
+        found.append(float(re.search(r"^(\d) ranks?: ([\d.]+)% of the test digits right$", out, re.M)[2]))
+        assert out.count("epoch 1/6") == 1  # rank 0 alone
+    assert min(found) > 96.5
+    assert max(found) - min(found) < 1
+
+
+@pytest.mark.check
+def test_the_command_line_trains_on_ranks(tmp_path):
+    options = ("-m", "pydl", "train", "--distributed", "--limit", "300", "--epochs", "2", "--json", "--out")
+    results = []
+    for ranks in (1, 2):
+        process = start(ranks, *options, tmp_path / str(ranks))
+        out, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said
+        results.append(json.loads(out))
+        assert {path.name for path in (tmp_path / str(ranks)).iterdir()} == {
+            *("last.safetensors", "model.safetensors", "log.json")
+        }
+    alone, two = ([entry["loss"] for entry in result["epochs"]] for result in results)
+    assert two == pytest.approx(alone, rel=1e-3)
+    last = tmp_path / "2" / "last.safetensors"
+    _, said = ended(start(2, *options[:4], "--resume", last, "--lr", "3"))
+    assert re.search(r"pydl: rank \d of 2: train: .* was trained with lr", said)
+
+
+@pytest.mark.check
+def test_the_bench_runs(capsys, tmp_path):
+    file = tmp_path / "scaling.json"
+    options = ["--network", "softmax", "--batch", "8", "--ranks", "1", "2", "--rounds", "1", "--steps", "1"]
+    assert scaling.main([*options, "--json", str(file)]) == 0
+    results = json.loads(file.read_text())
+    assert [(each["scaling"], each["ranks"], each["batch"]) for each in results] == [
+        *(("weak", 1, 8), ("weak", 2, 8), ("strong", 1, 8), ("strong", 2, 4))
+    ]
+    for each in results:
+        assert each["step"] == pytest.approx(each["compute"] + each["waiting"] + each["rest"])
+        assert sum(each["sizes"]) >= 4 * (3072 * 10 + 10)
+        assert (each["link"] is None) == (each["ranks"] == 1)
+    out = capsys.readouterr().out
+    assert out.count("| weak |") == 2
+    assert "| 1,024 |" in out
+
+
+# ---- the model on paper ----
+
+LINK = paper.Link(latency=1e-4, bandwidth=1e8, adding=1e10)
+STEP = paper.Step(0.01, 0.02, 0.005, ready=(0.005, 0.02), sizes=(100_000, 200_000))
+
+
+def test_one_rank_sends_nothing():
+    assert paper.step_seconds(STEP, 1, LINK) == pytest.approx(0.035)
+
+
+def test_what_backward_hides_costs_nothing_and_what_is_left_is_waited_for():
+    own = 1.5 * 300_000 / 1e10  # into the buckets, and half of each added up
+    last = 1e-4 + 200_000 / 1e8  # one message: less latency than two halves
+    assert paper.message_seconds(200_000, 2, LINK) == pytest.approx(last)
+    assert paper.step_seconds(STEP, 2, LINK) == pytest.approx(0.035 + own + last)
+    both = last + 1e-4 + 100_000 / 1e8
+    first = 1.5 * 100_000 / 1e10  # the second bucket is filled while the first travels
+    assert paper.step_seconds(STEP, 2, LINK, overlap=False) == pytest.approx(0.035 + first + both)
+
+
+def test_more_ranks_never_take_less_and_large_arrays_go_in_parts():
+    times = [paper.step_seconds(STEP, 2**k, LINK) for k in range(11)]
+    assert times == sorted(times)
+    size, ranks = 1e8, 1024
+    assert paper.message_seconds(size, ranks, LINK) == pytest.approx(20 * 1e-4 + 2 * 1023 / 1024 * size / 1e8)
 
 
 # ---- without other ranks ----
