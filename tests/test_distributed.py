@@ -200,6 +200,19 @@ def test_the_example_learns_the_same_on_any_number_of_ranks():
 
 
 @pytest.mark.check
+@pytest.mark.parametrize("ranks", [None, 2])
+def test_the_pages_code_runs(tmp_path, ranks):
+    code = re.findall(r"```python\n(.*?)```", (HERE.parent / "docs" / "distributed.md").read_text(), re.S)
+    (tmp_path / "page.py").write_text(f"import os; os.chdir({str(tmp_path)!r})\n" + "\n".join(code))
+    process = start(ranks, tmp_path / "page.py")
+    out, said = process.communicate(timeout=120)
+    assert process.returncode == 0, said
+    assert out.count("epoch 3/3") == 1
+    assert (tmp_path / "model.safetensors").exists()
+    assert (tmp_path / "run" / "last.safetensors").exists()
+
+
+@pytest.mark.check
 def test_the_command_line_trains_on_ranks(tmp_path):
     options = ("-m", "pydl", "train", "--distributed", "--limit", "300", "--epochs", "2", "--json", "--out")
     results = []

@@ -78,8 +78,8 @@ def step_seconds(step: Step, ranks: int, link: Link, overlap: bool = True) -> fl
         step: What a rank computes.
         ranks: How many there are.
         link: What joins them.
-        overlap: Whether messages travel while backward runs, as they do where the network's hardware moves them; if
-            not, they begin when it ends. In shared memory the cores themselves copy, and nothing is gained.
+        overlap: Whether messages travel while backward runs; if not, they begin when it ends. In shared memory the
+            cores themselves copy, and nothing is gained.
 
     Example:
         >>> step = Step(1.0, 2.0, 0.5, ready=(1.0, 2.0), sizes=(10**9, 10**9))

@@ -14,7 +14,7 @@ import numpy as np
 from pydl import native
 from pydl.autograd import Tensor, is_grad_enabled
 from pydl.distributed.buckets import Bucket, buckets
-from pydl.mpi import Group, Work
+from pydl.mpi import Group, Progress, Work
 from pydl.nn import Module, SyncBatchNorm, state
 from pydl.ops import check
 from pydl.walk import at_end
@@ -94,7 +94,7 @@ class DistributedDataParallel(Module):
             _copy_from_first(self._group, [*module.parameters(), *module.buffers()])
         synced = {id(b) for m in module.modules() if isinstance(m, SyncBatchNorm) for b in m.buffers()}
         self._own_buffers = [b for b in module.buffers() if id(b) not in synced]
-        self._gradients = Group()
+        self._gradients, self._progress = Group(), Progress()
         self._buckets = buckets(self._gradients, leaves, None if most is None else most * 2**20, deterministic)
         for bucket in self._buckets:
             for number, leaf in enumerate(bucket.leaves):
@@ -158,13 +158,15 @@ class DistributedDataParallel(Module):
         while self._sent < len(self._buckets) and not self._buckets[self._sent].missing:
             self._buckets[self._sent].send()
             self._sent += 1
-        for sent in self._buckets[: self._sent]:  # MPI gets on when it is asked, and at no other time
+            self._progress.begin()
+        for sent in self._buckets[: self._sent]:  # so that the second half of a sum in order begins
             if sent.work is not None:
                 sent.work.test()
 
     def _finish(self, well: bool) -> None:
         """Send what is left, and wait for all."""
         self._walking = False
+        self._progress.end()
         if not well:
             self._broken = self._group.world.size > 1
             return

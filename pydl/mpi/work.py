@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from pydl import native
 from pydl.mpi.world import World, begin
 from pydl.native import Array
 
+_PAUSE = 2e-4  # seconds between two calls of a thread that lets MPI get on
 _LOOK = 0.5  # seconds between two looks at whether another rank has ended
 
 
@@ -28,7 +30,7 @@ waited = _Waited()
 class Work:
     """A collective operation under way.
 
-    It gets on in :meth:`test` and :meth:`wait` alone: MPI does nothing in the background.
+    It gets on in :meth:`test` and :meth:`wait`, and while a :class:`Progress` runs.
 
     Args:
         world: All processes.
@@ -114,6 +116,33 @@ class Group:
         own = np.frombuffer(data, np.uint8)
         Work(self.world, what, self._comm.Igatherv(own, target, 0)).wait()
         return [found[at : at + n].tobytes() for at, n in zip(starts, counts, strict=True)] if first else []
+
+
+class Progress:
+    """A thread that lets MPI get on while kernels run: most of it moves data only while it is called.
+
+    Where MPI was not started for several threads there is none, and operations get on in their :meth:`Work.test`.
+    """
+
+    def __init__(self) -> None:
+        world = begin()
+        self._world, self._going = world, threading.Event()
+        if world.size > 1 and world.mpi.Query_thread() == world.mpi.THREAD_MULTIPLE:
+            threading.Thread(target=self._run, name="pydl-progress", daemon=True).start()
+
+    def begin(self) -> None:
+        """Call MPI again and again from now on."""
+        self._going.set()
+
+    def end(self) -> None:
+        """Let it be."""
+        self._going.clear()
+
+    def _run(self) -> None:
+        while True:
+            self._going.wait()
+            self._world.control.Iprobe()  # nothing is there; but whatever is under way gets on
+            time.sleep(_PAUSE)
 
 
 class OrderedSum:
