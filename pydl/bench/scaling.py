@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-import pydl
-from pydl import distributed, mpi, native, nn
+from pydl import distributed, io, mpi, native, nn, ops, random
+from pydl.autograd import Tensor
 from pydl.bench import paper
 from pydl.bench.networks import NETWORKS, Network
 from pydl.nn import functional
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(table(results))
     print(paper_table(results))
     if options.json:
-        pydl.io.atomic.write(options.json, (json.dumps(results, indent=2) + "\n").encode())
+        io.atomic.write(options.json, (json.dumps(results, indent=2) + "\n").encode())
     return 0
 
 
@@ -93,10 +93,10 @@ def run(options: argparse.Namespace) -> list[dict[str, Any]]:
 def _measure(which: Network, batch: int, rounds: int, steps: int) -> None:
     """Time the steps of this rank and print, on rank 0, the means over all ranks."""
     distributed.init()
-    pydl.manual_seed(distributed.rank())
+    random.manual_seed(distributed.rank())
     model = distributed.DistributedDataParallel(which.build(nn, functional))
     optimizer = SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    x, target = pydl.randn(batch, *which.shape), pydl.randint(0, 10, (batch,))
+    x, target = ops.randn(batch, *which.shape), ops.randint(0, 10, (batch,))
     parts = np.zeros(3)  # seconds of forward, backward and optimizer
 
     def step() -> None:
@@ -127,7 +127,7 @@ def _measure(which: Network, batch: int, rounds: int, steps: int) -> None:
     ready = _ready_times(model, lambda: functional.cross_entropy(model(x), target), rounds)
     whole, waiting = (statistics.median(each[k] for each in together) for k in (0, 1))
     compute, _, forward, backward, change = (statistics.median(each[k] for each in apart) for k in range(5))
-    found = pydl.tensor(np.array([whole, compute, waiting, forward, backward, change, *ready]))
+    found = Tensor(np.array([whole, compute, waiting, forward, backward, change, *ready]))
     distributed.all_reduce(found, distributed.ReduceOp.AVG)
     whole, compute, waiting, forward, backward, change, *ready = found.numpy().tolist()
     link = _link()

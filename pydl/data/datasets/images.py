@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from pydl.native import Array
 
 PathLike = str | os.PathLike[str]
 Change = Callable[..., Any] | None
+Found = TypeVar("Found")
 _MODES = ("RGB", "L", "RGBA")
 
 
@@ -49,7 +50,7 @@ def read_image(path: PathLike, mode: str = "RGB") -> Tensor:
     return Tensor(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
 
 
-def decoded(path: PathLike, turn: Callable[[Any], Array]) -> Array:
+def decoded(path: PathLike, turn: Callable[[Any], Found]) -> Found:
     """Open an image file with pillow and return what ``turn`` makes of the picture.
 
     Raises:
