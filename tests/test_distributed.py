@@ -110,6 +110,21 @@ def ended(process):
     return out, said
 
 
+def runs(process):
+    """Say whether a process is there and not merely waiting to be noticed as ended."""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(true):
+    end = time.monotonic() + ENDS
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
 def test_a_rank_that_raises_ends_the_job(tmp_path):
     out, said = ended(start(2, HERE / "ranks_program.py", tmp_path, "raises"))
     assert "pydl: rank 1 of 2 ended with RuntimeError" in said
@@ -142,9 +157,7 @@ def test_a_rank_that_is_killed_ends_the_job_which_goes_on_from_its_checkpoint(tm
     told = re.search(r"0 = process (\d+), 1 = process (\d+)", said)
     assert told.groups() == tuple(processes)
     assert f"PID {processes[1]} RUNNING" in out + said or "rank 1 of 2" in said
-    for each in processes:
-        with pytest.raises(ProcessLookupError):
-            os.kill(int(each), 0)
+    wait_until(lambda: not any(runs(each) for each in processes))
     assert "random" in pydl.load(tmp_path / "killed" / "last.safetensors")  # whole
     run(2, tmp_path, "resumed_after_kill")
 
@@ -215,15 +228,15 @@ def test_the_pages_code_runs(tmp_path, ranks):
 @pytest.mark.check
 def test_the_command_line_trains_on_ranks(tmp_path):
     options = ("-m", "pydl", "train", "--distributed", "--limit", "300", "--epochs", "2", "--json", "--out")
+    files = {"best.safetensors", "last.safetensors", "model.safetensors", "log.json", "report.html"}
     results = []
     for ranks in (1, 2):
-        process = start(ranks, *options, tmp_path / str(ranks))
+        folder = tmp_path / str(ranks)
+        process = start(ranks, *options, folder, "--report", folder / "report.html")
         out, said = process.communicate(timeout=120)
         assert process.returncode == 0, said
         results.append(json.loads(out))
-        assert {path.name for path in (tmp_path / str(ranks)).iterdir()} == {
-            *("last.safetensors", "model.safetensors", "log.json")
-        }
+        assert {path.name for path in folder.iterdir()} == files
     alone, two = ([entry["loss"] for entry in result["epochs"]] for result in results)
     assert two == pytest.approx(alone, rel=1e-3)
     last = tmp_path / "2" / "last.safetensors"
