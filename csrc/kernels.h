@@ -175,6 +175,21 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
                                  const real *dy, const real *y, real *dx, real *dgamma, real *dbeta,
                                  void *workspace);
 
+/* The parts of a batch norm whose rows lie in several processes. mean and var (biased) of the rows
+ * here, rows >= 1. */
+void KERNEL(batch_norm_moments)(int64_t rows, int64_t C, const real *x, real *mean, real *var,
+                                void *workspace);
+/* sum = sum dy and product = sum dy (x - mean) of the rows here; dy counts as in the backward */
+void KERNEL(batch_norm_sums)(int64_t rows, int64_t C, const real *x, const real *mean,
+                             const real *dy, const real *y, real *sum, real *product,
+                             void *workspace);
+/* dx = gamma rstd (dy - sum - (x - mean) rstd^2 product), sum and product being those of all rows
+ * divided by their number */
+void KERNEL(batch_norm_backward_input)(int64_t rows, int64_t C, const real *x, const real *gamma,
+                                       const real *mean, const real *rstd, const real *dy,
+                                       const real *y, const real *sum, const real *product,
+                                       real *dx);
+
 /* ---- layer_norm.c: x (rows, D), statistics over each row, D >= 1 ---- */
 
 /* mean and rstd = 1 / sqrt(var + eps) of each row (var biased, taken around the mean), y = (x -

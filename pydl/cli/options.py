@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from pydl import native
+from pydl import mpi, native
 from pydl.suggest import did_you_mean
 
 JSON = "print one JSON object on standard output and nothing else"
@@ -39,7 +39,7 @@ def finish(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], 
         if options.threads is not None:
             native.set_num_threads(options.threads)
         result = run(options)
-        if options.json:
+        if options.json and mpi.rank() == 0:
             print(json.dumps(result, indent=2))
 
     parser.set_defaults(run=called)

@@ -65,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except _EXPECTED as error:
         text = " ".join(str(error).split()) or type(error).__name__
+        mpi = sys.modules.get("pydl.mpi")
+        if mpi is not None and mpi.size() > 1:
+            mpi.fail(f"rank {mpi.rank()} of {mpi.size()}: {text}")
         print(f"pydl: error: {text}", file=sys.stderr)
         return 1
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from pydl import demo
+from pydl import demo, native
 from pydl.cli import options as kinds
 from pydl.runs import data, training
 
@@ -23,6 +23,7 @@ _TRAIN_EXAMPLES = """examples:
   pydl train --data my-arrays.npz --model net.py:make
   pydl train --data cifar10 --download --model resnet20 --batch-size 128
   pydl train --resume run/last.safetensors              go on where Ctrl-C, or a kill, ended it
+  mpiexec -n 4 pydl train --distributed                 on four processes
   pydl train --resume run/last.safetensors --epochs 20  and for more epochs than were asked for
 
 --data is one of these:
@@ -73,6 +74,9 @@ def add(name: str, parser: argparse.ArgumentParser) -> None:
         dest="shift_pixels",
         help="move images by up to so many pixels (0)",
     )
+    parser.add_argument(
+        "--distributed", action="store_true", help="on all ranks that mpiexec started; a batch is that of all together"
+    )
     parser.add_argument("--report", metavar="FILE.html", help="write a page of all that there is to see of the run")
     parser.add_argument(
         "--resume",
@@ -122,6 +126,12 @@ def _demo(options: argparse.Namespace) -> Mapping[str, Any]:
 
 
 def _train(options: argparse.Namespace) -> Mapping[str, Any]:
+    if options.distributed:
+        from pydl import distributed
+
+        distributed.init()
+        if options.threads is not None:
+            native.set_num_threads(options.threads)
     given = {
         field.name: value for field in fields(training.Options) if (value := getattr(options, field.name)) is not None
     }

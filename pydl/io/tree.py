@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pydl.autograd import Tensor
-from pydl.io.tensors import PathLike, parsed, read, save_file
+from pydl.io import atomic
+from pydl.io.tensors import PathLike, as_bytes, parsed, read
 from pydl.io.torch_file import LEGACY, ZIP, load_torch
 
 _NOTE, _VERSION = "pydl", 1  # the note of the header that holds the tree, and how it is written
@@ -39,15 +40,19 @@ def save(obj: Any, f: PathLike) -> None:
         >>> load(path)
         {'epoch': 3, 'model': {'w': tensor([1., 1.])}, 'rates': (0.1, 0.01)}
     """
+    atomic.write(f, to_bytes(obj, f))
+
+
+def to_bytes(obj: Any, f: PathLike = "the bytes") -> bytes:
+    """Return the bytes of the file that :func:`save` writes; the name is for error texts."""
     import json
 
     if isinstance(obj, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
-        save_file(obj, f)
-        return
+        return as_bytes(obj, None, f)
     tensors: dict[str, Tensor] = {}
     tree = _packed(obj, "", tensors)
     text = json.dumps({"version": _VERSION, "tree": tree}, separators=(",", ":"), allow_nan=False)
-    save_file(tensors, f, {_NOTE: text})
+    return as_bytes(tensors, {_NOTE: text}, f)
 
 
 def load(f: PathLike) -> Any:
@@ -65,13 +70,15 @@ def load(f: PathLike) -> Any:
         ValueError: It is no whole file of these kinds, or its header holds no tree that pydl can read; the error names
             it.
     """
-    import json
-
     with open(f, "rb") as stream:
         start = stream.read(4)
-    if start in (ZIP, LEGACY):
-        return load_torch(f)
-    data = read(f)
+    return load_torch(f) if start in (ZIP, LEGACY) else from_bytes(read(f), f)
+
+
+def from_bytes(data: bytes, f: PathLike = "the bytes") -> Any:
+    """Return what the bytes of a file that :func:`save` wrote hold; the name is for error texts."""
+    import json
+
     tensors = parsed(data, f)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     text = header.get("__metadata__", {}).get(_NOTE)

@@ -15,6 +15,7 @@ from pydl.nn.linear import Linear
 from pydl.nn.module import Module
 from pydl.nn.parameter import Parameter
 from pydl.nn.pooling import MaxPool2d
+from pydl.nn.syncbatchnorm import SyncBatchNorm
 
 Self = TypeVar("Self", bound="_List")
 
@@ -157,7 +158,7 @@ class Sequential(_List):
         return input
 
 
-_ENDS_WITH_RELU = (Linear, Conv2d, BatchNorm1d, BatchNorm2d)
+_ENDS_WITH_RELU = (Linear, Conv2d, BatchNorm1d, BatchNorm2d, SyncBatchNorm)
 
 
 def _is_plain(module: Module) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from pydl import io, metrics, models, native, nn, random
+from pydl import io, metrics, models, mpi, native, nn, random
 from pydl.data import DataLoader, Dataset, Subset, shift
 from pydl.native import Array
 from pydl.optim import SGD, lr_scheduler
@@ -164,6 +164,8 @@ def train(
     os.makedirs(out, exist_ok=True)
     random.manual_seed(options.seed)
     network = making.build(options.model, recipe.shape, len(recipe.names))
+    if mpi.size() > 1:  # the statistics of the whole batch, as one process has them
+        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
     loader = make_loader(
         parts["train"],
         batch_size=options.batch_size,
@@ -186,7 +188,7 @@ def train(
     if options.report is not None:
         callbacks.append(_report(options, recipe, again, epochs, lr))
     size = sum(p.numel() for p in network.parameters())
-    say = say_nothing if quiet else say_line
+    say = say_nothing if quiet or mpi.rank() else say_line
     say(_first_line(options, recipe, size, len(loader.dataset), judged, len(parts[judged])))
     trainer = Trainer(
         network,
@@ -206,7 +208,8 @@ def train(
     if judged == "valid" and "test" in parts:  # it chose nothing
         accuracies["test_accuracy"] = trainer.evaluate(DataLoader(parts["test"], batch_size=256))["accuracy"]
     weights = os.path.join(out, "model.safetensors")
-    io.save_file(network.state_dict(), weights, metadata=recipe.to_metadata())
+    if mpi.rank() == 0:
+        io.save_file(network.state_dict(), weights, metadata=recipe.to_metadata())
     result: dict[str, Any] = {
         "model": options.model,
         "loss": options.loss,
@@ -224,6 +227,7 @@ def train(
         "momentum": options.momentum,
         "shift": options.shift_pixels,
         "seed": options.seed,
+        "ranks": mpi.size(),
         "threads": native.get_num_threads(),
         "isa": native.isa,
         "epochs": log,
@@ -234,7 +238,8 @@ def train(
         "report": options.report,
         "log": os.path.join(out, "log.json"),
     }
-    io.atomic.write(result["log"], (json.dumps(result, indent=2) + "\n").encode())
+    if mpi.rank() == 0:
+        io.atomic.write(result["log"], (json.dumps(result, indent=2) + "\n").encode())
     shares = ", ".join(f"{name.replace('_', ' ')} {value:.2%}" for name, value in accuracies.items())
     say(f"{shares}; weights in {weights}, figures in {result['log']}")
     if options.report is not None:
@@ -262,10 +267,11 @@ def _report(options: Options, recipe: Recipe, again: str, epochs: int, lr: float
 
 def _first_line(options: Options, recipe: Recipe, size: int, training: int, judged: str, count: int) -> str:
     images = f"images of {'x'.join(map(str, recipe.shape[1:]))}" if len(recipe.shape) == 3 else "samples"
-    threads = native.get_num_threads()
+    threads = f"{mpi.size()} ranks of " if mpi.size() > 1 else ""
+    threads += f"{native.get_num_threads()} threads"
     return (
         f"{options.model} with {size:,} parameters, {options.loss} loss: {training:,} training and {count:,} {judged} "
-        f"{images} in {len(recipe.names)} classes, {threads} threads ({native.isa})"
+        f"{images} in {len(recipe.names)} classes, {threads} ({native.isa})"
     )
 
 

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pydl import mpi
 from pydl.autograd import Tensor
 from pydl.data import DataLoader, Dataset
 from pydl.ops import check
@@ -93,7 +94,9 @@ class Report(Callback):
     def _write(self, trainer: Trainer) -> None:
         from pydl import report
 
-        batch, profile = _steps(trainer)
+        batch, profile = _steps(trainer)  # on all ranks, where there are several
+        if mpi.rank():
+            return
         judged = next(iter(trainer.evaluated.values()), None)
         inputs = None if batch is None else parts_of(batch)[0]
         facts = report.Facts(

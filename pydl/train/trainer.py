@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydl import io, random
+from pydl import io, mpi, random
 from pydl.autograd import Tensor
 from pydl.data import Dataset
 from pydl.nn import Module
 from pydl.ops import check
 from pydl.optim import Optimizer
 from pydl.suggest import Checked
-from pydl.train import trials
+from pydl.train import ranks, trials
 from pydl.train.callbacks import Callback, Checkpoint
-from pydl.train.evaluation import Batches, Metric, Samples, figures, parts_of
+from pydl.train.evaluation import Batches, Metric, Samples, figures, named, parts_of
 from pydl.train.history import History
 from pydl.train.interrupt import Interrupt
 from pydl.train.progress import Progress
@@ -32,8 +32,11 @@ class Trainer(Checked):
     A batch is a tuple of one or more inputs and a target, such as a ``DataLoader`` gives; a step computes
     ``loss(model(*inputs), target)`` and its gradients and lets the optimizer change the parameters.
 
+    After ``pydl.distributed.init()`` in a job of several ranks, each takes a part of every batch (which is that of all
+    together, unless a DistributedSampler has divided the data), and all have the same parameters and figures.
+
     Args:
-        model: The model.
+        model: The model; one within a DistributedDataParallel counts as the model itself.
         loss: Called with what the model returns and the target; gives the mean over the batch.
         optimizer: Made with the model's parameters.
         metrics: Functions of all results and all targets of an evaluation, such as ``pydl.metrics.accuracy``: a list of
@@ -94,8 +97,10 @@ class Trainer(Checked):
                 made = type(callback).__name__
                 hint = "; put a schedule into train.Scheduler" if hasattr(callback, "get_last_lr") else ""
                 raise TypeError(f"Trainer: callbacks must be instances of train.Callback, got {made}{hint}")
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.metrics = _named(metrics)
+        self._parallel = ranks.parallel(model)
+        self.model = ranks.bare(model)
+        self.loss, self.optimizer = loss, optimizer
+        self.metrics = named(metrics)
         shown = [Progress()] if progress else []
         self.callbacks: list[Callback] = sorted([*shown, *callbacks], key=lambda each: isinstance(each, Checkpoint))
         self.epochs = self.epoch = self.batch = self.step = 0
@@ -164,17 +169,19 @@ class Trainer(Checked):
         self.evaluated = {} if valid is None else dict(valid) if isinstance(valid, Mapping) else {"valid": valid}
         self.epoch = self.batch = self.step = 0
         self.history, self.stop, self._trained = History(), False, False
-        if resume is not None:
-            self._go_on_from(resume)
-        self.model.train()
-        with Interrupt() as self._interrupt:
+        with Interrupt() as self._interrupt, ranks.part_of(train) as self.train_data:
+            if resume is not None:
+                self._go_on_from(resume)
+            ranks.alike(self._parallel, train)
+            self.model.train()
             try:
                 self._tell("on_fit_begin")
                 while self.epoch < self.epochs and not self._is_over():
                     self._run_epoch()
                 self._tell("on_fit_end")
+                interrupted = ranks.any_of(self._interrupt.seen)
             finally:
-                interrupted, self._interrupt = self._interrupt.seen, Interrupt()
+                self._interrupt = Interrupt()
                 self._tell("close")
         if interrupted:
             raise KeyboardInterrupt
@@ -187,7 +194,7 @@ class Trainer(Checked):
             batch: Inputs and a target.
 
         Returns:
-            The loss before the step, and the number of samples.
+            The loss before the step, and the number of samples; on several ranks those of the whole batch.
 
         Raises:
             FloatingPointError: The loss is not a finite number; nothing is changed then.
@@ -195,17 +202,16 @@ class Trainer(Checked):
         """
         inputs, target = parts_of(batch)
         self.optimizer.zero_grad()
-        loss = self.loss(self.model(*inputs), target)
-        value = float(loss.item())
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"fit: the loss is {value} in epoch {self.epoch + 1}, batch {self.batch}: the learning rate is too "
-                "high, or the data hold numbers that are not finite"
-            )
+        with ranks.drawing():
+            loss = self.loss(self._parallel(*inputs), target)
+        mean = ranks.Mean(float(loss.item()), len(target))
+        if mean.known:
+            self._check(mean)
         loss.backward()
+        self._check(mean)
         self._tell("on_gradients")
         self.optimizer.step()
-        return value, len(target)
+        return mean.get()
 
     def evaluate(self, data: Samples) -> dict[str, float]:
         """Return the loss and the metrics over data; the model runs in evaluation mode and nothing is recorded.
@@ -220,7 +226,16 @@ class Trainer(Checked):
             TypeError: A batch is no tuple of inputs and a target, or a metric gives no number.
             ValueError: There is no sample.
         """
+        ranks.sync(self._parallel)
         return figures(self.model, self.loss, self.metrics, data, lambda: not self._interrupt.seen)
+
+    def _check(self, mean: ranks.Mean) -> None:
+        value, _ = mean.get()
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"fit: the loss is {value} in epoch {self.epoch + 1}, batch {self.batch}: the learning rate is too "
+                "high, or the data hold numbers that are not finite"
+            )
 
     def _run_epoch(self) -> None:
         """Take the steps of an epoch that are left, and end it; leave it where it is if the run is over."""
@@ -246,7 +261,7 @@ class Trainer(Checked):
         found = {"epoch": self.epoch + 1, "loss": self._total / self._samples}
         for name, data in self.evaluated.items():
             found |= {f"{name}_{figure}": value for figure, value in self.evaluate(data).items()}
-        if self._interrupt.seen:  # in the midst of the evaluation: whoever goes on does it again
+        if ranks.any_of(self._interrupt.seen):  # in the midst of the evaluation: whoever goes on does it again
             return
         self.history.append({**found, "lr": self._lr, "seconds": self._seconds})
         self.epoch, self.batch, self._trained = self.epoch + 1, 0, False
@@ -257,6 +272,9 @@ class Trainer(Checked):
         if self._trained:
             return iter(())
         batches: Iterator[Any]
+        sampler: Any = getattr(self.train_data, "sampler", None)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(self.epoch)
         if self.batch == 0:
             self._total, self._samples, self._seconds = 0.0, 0, 0.0
             self._epoch_random = random.get_rng_state()
@@ -273,11 +291,12 @@ class Trainer(Checked):
         return batches
 
     def _is_over(self) -> bool:
-        return self.stop or self._interrupt.seen
+        return ranks.any_of(self.stop or self._interrupt.seen)
 
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:
-            getattr(callback, event)(self)
+            if not callback.rank_zero_only or mpi.rank() == 0:
+                getattr(callback, event)(self)
 
     # ---- trying ----
 
@@ -425,20 +444,3 @@ class Trainer(Checked):
 
 def _keeps_place(data: Any) -> bool:
     return hasattr(data, "state_dict") and hasattr(data, "load_state_dict")
-
-
-def _named(metrics: Sequence[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
-    """Return metrics by name, a function under its own."""
-    if callable(metrics):
-        raise TypeError("Trainer: metrics must be a list or a dict of functions, got one function; put it into a list")
-    given = metrics.items() if isinstance(metrics, Mapping) else [(_name_of(metric), metric) for metric in metrics]
-    found: dict[str, Metric] = {}
-    for name, metric in given:
-        if not callable(metric) or name in found or name == "loss":
-            raise TypeError(f"Trainer: metric {name!r} must be a function under a name of its own")
-        found[name] = metric
-    return found
-
-
-def _name_of(metric: Any) -> str:
-    return str(getattr(metric, "__name__", type(metric).__name__))
