@@ -12,7 +12,7 @@ from pydl.grad_mode import mode
 from pydl.native import Array, lib
 from pydl.ops import arrays
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.convert import NUMBERS, promoted, refuse
+from pydl.ops.convert import NUMBERS, held, promoted, refuse
 from pydl.watch import tell, watchers
 
 Operand = Any  # a Tensor, an ndarray or a number
@@ -89,9 +89,11 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
     if p.dtype.kind != "f":
         if p.dtype.kind == "b" and op == _SUB:
             raise TypeError(f"{name}: bool tensors cannot be subtracted; use ^ or logical_not")
-        return Tensor(
-            _integers(name, np.add if op == _ADD else np.subtract, p, q if alpha == 1 else q * p.dtype.type(alpha))
-        )
+        if alpha != 1:
+            if not isinstance(alpha, int):
+                raise TypeError(f"{name}: alpha must be an integer for tensors of {p.dtype}, got {alpha!r}")
+            q = q * p.dtype.type(alpha if p.dtype.kind == "b" else held(name, alpha, p.dtype))
+        return Tensor(_integers(name, np.add if op == _ADD else np.subtract, p, q))
     y = arrays.binary(op, p, q if alpha == 1 else arrays.scale(q, alpha))
     if not (watchers or (mode.enabled and (a.requires_grad or b.requires_grad))):
         return Tensor(y)

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from pydl import native
+from pydl import dtypes, native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, pointer_of
 from pydl.grad_mode import mode
 from pydl.native import lib
-from pydl.ops.convert import floating, refuse
+from pydl.ops.convert import convert, floating, refuse
 from pydl.ops.elementwise import maximum, minimum
 from pydl.watch import tell, watchers
 
@@ -128,11 +128,15 @@ def abs(input: Tensor) -> Tensor:
 
 def sign(input: Tensor) -> Tensor:
     """Return -1, 0 or 1, elementwise."""
+    if isinstance(input, Tensor) and input._array.dtype.kind == "b":
+        return input.clone()
     return _whole("sign", lib.PYDL_SIGN, np.sign, input)
 
 
 def square(input: Tensor) -> Tensor:
-    """Return ``input * input``, elementwise."""
+    """Return ``input * input``, elementwise; bools give int64."""
+    if isinstance(input, Tensor) and input._array.dtype.kind == "b":
+        return convert(input, dtypes.int64)
     return _whole("square", lib.PYDL_SQUARE, np.square, input)
 
 

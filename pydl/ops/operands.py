@@ -69,8 +69,10 @@ def column_sum(x: Any, form: Layout, sums: Layout) -> Tensor:
         sums: How the result lies.
     """
     columns, kernels = sums.size, form.kernels
-    rows = form.size // columns
     y = make(sums)
+    if not columns:
+        return y
+    rows = form.size // columns
     scratch = native.workspace(kernels.reduce_workspace(1, rows, columns))
     kernels.reduce(native.lib.PYDL_SUM, 1, rows, columns, x, y._pointer, scratch)
     return y
