@@ -50,12 +50,29 @@ def public() -> list[tuple[str, Callable[..., Any]]]:
     return sorted(found.items())
 
 
-def tensor(choose: random.Random) -> Any:
-    """Return a small tensor of any dtype and shape, sometimes one with a gradient."""
+def shapes(name: str, choose: random.Random) -> Iterator[tuple[int, ...]]:
+    """Yield the shapes of a call's tensors: any, all the same, or those that fit a convolution."""
+    fit = name.split(".")[-1].lower()
+    if ("conv" in fit or "pool" in fit) and choose.random() < 0.7:
+        sides = 1 if "1d" in fit else 2
+        yield (2, 2, *(6,) * sides)
+        yield (2, choose.choice([1, 2]), *(choose.choice([1, 3]),) * sides)
+    elif "linear" in fit and choose.random() < 0.7:
+        yield from ((2, 3), (4, 3), (4,))
+    elif choose.random() < 0.5:
+        same = choose.choice(SHAPES)
+        while True:
+            yield same
+    while True:
+        yield choose.choice([*SHAPES, (2,)])
+
+
+def tensor(choose: random.Random, shape: tuple[int, ...] | None = None) -> Any:
+    """Return a small tensor of any dtype, sometimes one with a gradient."""
     import pydl
 
-    shape = choose.choice(SHAPES)
-    kind = choose.choice(["float32"] * 5 + ["float64", "int64", "int64", "uint8", "bool"])
+    shape = choose.choice(SHAPES) if shape is None else shape
+    kind = choose.choice(["float32"] * 12 + ["float64", "int64", "int64", "uint8", "bool"])
     x = pydl.ones(*shape, dtype=getattr(pydl, kind)) * choose.choice([1, 1, 2, 0]) if shape else pydl.tensor(1)
     return x.requires_grad_() if kind.startswith("float") and shape and choose.random() < 0.6 else x
 
@@ -67,19 +84,20 @@ def number(choose: random.Random) -> Any:
     return choose.choice(NUMBERS)
 
 
-def arguments(function: Callable[..., Any], choose: random.Random) -> tuple[list[Any], dict[str, Any]]:
+def arguments(name: str, function: Callable[..., Any], choose: random.Random) -> tuple[list[Any], dict[str, Any]]:
     """Return arguments that a signature takes: tensors where it wants tensors, hostile numbers elsewhere."""
+    shape = shapes(name, choose)
     args: list[Any] = []
     options: dict[str, Any] = {}
-    for name, parameter in inspect.signature(function).parameters.items():
+    for argument, parameter in inspect.signature(function).parameters.items():
         wanted = str(parameter.annotation)
-        if name == "self" or wanted == "Tensor" or (wanted == "Operand" and choose.random() < 0.6):
-            value = tensor(choose)
+        if argument == "self" or wanted == "Tensor" or (wanted == "Operand" and choose.random() < 0.6):
+            value = tensor(choose, next(shape))
         elif "Tensor" in wanted and "None" in wanted:
-            value = tensor(choose) if choose.random() < 0.5 else None
-        elif name in ("tensors", "operands"):
-            value = [tensor(choose) for _ in range(choose.randrange(4))]
-        elif name in ("generator", "dtype", "device", "out"):
+            value = tensor(choose, next(shape)) if choose.random() < 0.5 else None
+        elif argument in ("tensors", "operands"):
+            value = [tensor(choose, next(shape)) for _ in range(choose.randrange(4))]
+        elif argument in ("generator", "dtype", "device", "out"):
             continue
         elif parameter.kind is parameter.VAR_POSITIONAL:
             args += [number(choose) for _ in range(choose.randrange(4))]
@@ -95,7 +113,7 @@ def arguments(function: Callable[..., Any], choose: random.Random) -> tuple[list
         else:
             value = number(choose)
         if parameter.kind is parameter.KEYWORD_ONLY or (parameter.default is not parameter.empty):
-            options[name] = value
+            options[argument] = value
         else:
             args.append(value)
     return args, options
@@ -125,7 +143,7 @@ def calls(seed: int, count: int) -> Iterator[tuple[str, Callable[[], None]]]:
     for _ in range(count):
         name, function = functions[choose.randrange(len(functions))]
         try:
-            args, options = arguments(function, choose)
+            args, options = arguments(name, function, choose)
         except ValueError:  # a built-in without a signature
             args, options = [number(choose)], {}
         text = f"{name}({', '.join([*map(described, args), *(f'{k}={described(v)}' for k, v in options.items())])})"
@@ -167,11 +185,13 @@ def child(seed: int, count: int, log: str) -> None:
     print(f"ENDS {ends['done']} {ends['refused']}")
 
 
-def watched(seed: int, count: int) -> tuple[int, int, list[str]]:
+def watched(
+    seed: int, count: int, program: str = __file__, patience: float = PATIENCE
+) -> tuple[int, int, list[str]]:
     """Run one process; return how many calls were done and refused, and what went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "call")
-        command = [sys.executable, __file__, "--child", str(seed), str(count), log]
+        command = [sys.executable, program, "--child", str(seed), str(count), log]
         with open(os.path.join(folder, "out"), "w+") as out:
             process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
             text, since = "", time.monotonic()
@@ -180,10 +200,10 @@ def watched(seed: int, count: int) -> tuple[int, int, list[str]]:
                 now = _read(log)
                 if now != text:
                     text, since = now, time.monotonic()
-                elif time.monotonic() - since > PATIENCE:
+                elif time.monotonic() - since > patience:
                     process.kill()
                     process.wait()
-                    return 0, 0, [f"HANG of {PATIENCE} s: {text}"]
+                    return 0, 0, [f"HANG of {patience} s: {text}"]
             out.seek(0)
             lines = out.read().splitlines()
     wrong = [line for line in lines if line.startswith(("UNFIT", "WORDLESS"))]

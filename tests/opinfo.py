@@ -52,6 +52,7 @@ REASONS = [
     ("gather", r"index must have \d dimensions", "an index of another number of dimensions"),
     ("scatter", r"unexpected keyword argument 'reduce'", "deprecated in PyTorch"),
     ("normal", r"unexpected keyword argument", "options that are not there"),
+    ("nn.functional.embedding", r"sparse=True asks for sparse gradients", "sparse gradients are not there"),
     ("zero_", r"a leaf that requires a gradient", "PyTorch refuses it too; its sample copies first"),
     ("norm", r"got 'nuc'", "norms of matrices are not there"),
     ("norm", r"no gradient", "p = 0 counts: the gradient is 0"),

@@ -352,8 +352,23 @@ def _select(name: str, op: int, whole: np.ufunc, a: Operand, b: Operand) -> Tens
 
 
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """Return ``input + weight * (end - input)``."""
-    return add(input, mul(sub(end, input), weight))
+    """Return ``input + weight * (end - input)``: exactly `input` at weight 0, exactly `end` at weight 1."""
+    a, b = promoted("lerp", input, end, True)
+    a, w = promoted("lerp", a, weight)
+    b, w = promoted("lerp", b, w)
+    p, q, r = a._array, b._array, w._array
+    arrays.broadcast_shapes("lerp", p.shape, q.shape, r.shape)
+    way, rest = arrays.sub(q, p), arrays.sub(np.ones((), r.dtype), r)
+    low, high = arrays.add(p, arrays.mul(way, r)), arrays.sub(q, arrays.mul(way, rest))
+
+    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        return (
+            unbroadcast(arrays.mul(dy, rest), p.shape) if needs[0] else None,
+            unbroadcast(arrays.mul(dy, r), q.shape) if needs[1] else None,
+            unbroadcast(arrays.mul(dy, way), r.shape) if needs[2] else None,
+        )
+
+    return record("lerp", np.asarray(np.where(np.abs(r) < 0.5, low, high)), (a, b, w), backward)
 
 
 def neg(input: Tensor) -> Tensor:
