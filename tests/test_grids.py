@@ -28,6 +28,9 @@ def tensor(array, dtype=np.float32, nhwc=False):
     return pydl.from_numpy(array).requires_grad_()
 
 
+STRIDES = st.sampled_from([1, 1, 2, 2, 3, 4, 6, 2**40])
+
+
 @st.composite
 def conv_configurations(draw):
     groups = draw(st.sampled_from([1, 1, 1, 2, 3, 5]))
@@ -37,8 +40,8 @@ def conv_configurations(draw):
         groups = C
     O = groups * draw(st.integers(1, 3 if groups > 5 else 24))
     KH, KW = draw(st.integers(1, 5)), draw(st.integers(1, 5))
-    stride = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    dilation = draw(st.integers(1, 3)), draw(st.integers(1, 2))
+    stride = draw(STRIDES), draw(STRIDES)
+    dilation = draw(st.integers(1, 4)), draw(st.integers(1, 2))
     padding = draw(st.integers(0, 3)), draw(st.integers(0, 3))
     H = draw(st.integers(max(1, dilation[0] * (KH - 1) + 1 - 2 * padding[0]), 18))
     W = draw(st.integers(max(1, dilation[1] * (KW - 1) + 1 - 2 * padding[1]), 18))
@@ -73,6 +76,19 @@ def test_conv2d_configurations(configuration):
 @given(conv_configurations())
 def test_conv2d_many_configurations(configuration):
     check_conv(configuration)
+
+
+@pytest.mark.parametrize("stride", [9, 2**40, 2**62])
+@pytest.mark.parametrize("groups", [1, 6])
+def test_strides_beyond_the_image(stride, groups, rng):
+    x, w = integers(rng, (2, 6, 8, 7)), integers(rng, (6, 6 // groups, 3, 2))
+    dy, rows = integers(rng, (2, 6, 1, 1)), {"stride": stride, "groups": groups}
+    tensors = tensor(x), tensor(w)
+    F.conv2d(*tensors, **rows).backward(pydl.from_numpy(dy.astype(np.float32)))
+    for got, want in zip(tensors, ref.conv2d_backward(x, w, dy, **rows)[:2], strict=True):
+        np.testing.assert_array_equal(got.grad.numpy(), want)
+    y = F.conv_transpose2d(tensor(dy), tensor(w), **rows)
+    np.testing.assert_array_equal(y.detach().numpy(), tensors[0].grad.numpy()[:, :, :3, :2])
 
 
 @st.composite

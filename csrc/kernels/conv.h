@@ -29,14 +29,16 @@ struct conv_axis {
     int64_t count, first, step;
     int64_t stride, offset, dilation;
     int64_t taps, tap_first, tap_step;
+    int64_t place; /* of its weights among those of the classes that have taps */
 };
 
 struct conv_axis KERNEL(conv_axis)(const struct conv_shape *c, int axis, int64_t class);
 
-/* Number of classes of output positions along an axis. */
+/* Number of classes of output positions along an axis; each begins at the position of its number.
+ */
 static inline int64_t conv_classes(const struct conv_shape *c, int axis)
 {
-    return c->backward ? c->stride[axis] : 1;
+    return c->backward ? max_i64(min_i64(c->stride[axis], c->out_size[axis]), 1) : 1;
 }
 
 /* The shape that images [first, last) of g present in either direction. */
@@ -88,9 +90,11 @@ struct conv_tile {
 
 /* conv_pack.c: the weights in the order in which the tiles read them */
 struct conv_panel KERNEL(conv_panel)(const struct conv_plan *p, int64_t unit);
-/* Reals of one row of taps of a class for one `place`; of all taps. */
+/* Reals of one row of taps of a class for one `place`; of all taps; of those before a class. */
 int64_t KERNEL(conv_row_size)(const struct conv_plan *p, const struct conv_axis *w);
 int64_t KERNEL(conv_place_size)(const struct conv_plan *p);
+int64_t KERNEL(conv_class_place)(const struct conv_plan *p, const struct conv_axis *h,
+                                 const struct conv_axis *w);
 /* One panel; all panels, each at `place` times `place_size`. */
 void KERNEL(conv_pack_panel)(const struct conv_plan *p, const struct conv_panel *panel, real *to);
 void KERNEL(conv_pack)(const struct conv_plan *p);

@@ -206,9 +206,8 @@ static void block_chunk(const void *task, int64_t chunk, struct worker worker)
             struct conv_axis h = KERNEL(conv_axis)(c, 0, i);
             for (int64_t j = 0; j < conv_classes(c, 1); j++) {
                 struct conv_axis w = KERNEL(conv_axis)(c, 1, j);
-                if (w.count)
-                    class_rows(p, &s, &panel, &h, &w, weights, image, images, band);
-                weights += h.taps * KERNEL(conv_row_size)(p, &w) * max_i64(panel.vectors, 1);
+                int64_t place = KERNEL(conv_class_place)(p, &h, &w) * max_i64(panel.vectors, 1);
+                class_rows(p, &s, &panel, &h, &w, weights + place, image, images, band);
             }
         }
     }

@@ -35,37 +35,48 @@ static struct conv_axis axis_forward(const struct conv_shape *c, int axis)
     };
 }
 
-static int64_t gcd(int64_t a, int64_t b)
+/* The greatest common divisor of m and a, and an `inverse` with inverse * a == it mod m. */
+static int64_t gcd(int64_t m, int64_t a, int64_t *inverse)
 {
-    while (b) {
-        int64_t t = a % b;
-        a = b;
-        b = t;
+    int64_t before = 0;
+    *inverse = 1;
+    while (m % a) {
+        int64_t rest = m % a, next = before - m / a * *inverse;
+        m = a;
+        a = rest;
+        before = *inverse;
+        *inverse = next;
     }
     return a;
 }
 
-/* Output h takes dy[p] w[r] wherever p * stride + r * dilation == h + pad. The class is (h + pad)
- * mod stride: it fixes the r, every stride / gcd(stride, dilation)-th one, and along the class p
+/* Output h takes dy[p] w[r] wherever p * stride + r * dilation == h + pad. The class is h mod
+ * stride: it fixes the r, every stride / gcd(stride, dilation)-th one, and along the class p
  * steps by one. Taps go by falling r, so that p rises. */
 static struct conv_axis axis_backward(const struct conv_shape *c, int axis, int64_t class)
 {
     int64_t stride = c->stride[axis], pad = c->pad[axis], dilation = c->dilation[axis],
             K = c->kernel[axis];
-    int64_t common = gcd(stride, dilation), size = c->out_size[axis],
-            first = (class - pad) % stride, r = 0;
-    first += first < 0 ? stride : 0;
+    int64_t inverse, common = gcd(stride, dilation % stride ? dilation % stride : stride, &inverse),
+                     period = stride / common, rest = (class + pad) % stride;
     struct conv_axis a = {
-        .first = first, .step = stride, .stride = 1, .dilation = dilation / common};
-    a.count = first < size ? (size - 1 - first) / stride + 1 : 0;
-    a.tap_step = -(stride / common);
-    while (r < min_i64(K, stride) && r * dilation % stride != class)
-        r++;
-    if (r == min_i64(K, stride))
+        .count = ceil_div(c->out_size[axis] - class, stride),
+        .first = class,
+        .step = stride,
+        .stride = 1,
+        .dilation = dilation / common,
+        .tap_step = -period,
+    };
+    if (rest % common)
         return a;
-    a.taps = (K - 1 - r) / -a.tap_step + 1;
-    a.tap_first = r - (a.taps - 1) * a.tap_step;
-    a.offset = (first + pad - a.tap_first * dilation) / stride;
+    int64_t r = (int64_t)((__int128)(rest / common) * inverse % period);
+    r += r < 0 ? period : 0; /* the first of them */
+    if (r >= K)
+        return a;
+    a.place = r;
+    a.taps = (K - 1 - r) / period + 1;
+    a.tap_first = r + (a.taps - 1) * period;
+    a.offset = (class + pad - a.tap_first * dilation) / stride;
     return a;
 }
 

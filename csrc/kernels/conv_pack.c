@@ -1,5 +1,7 @@
 /* The weights of the direct convolutions, in the order in which their tiles read them: panel by
  * panel, class by class of output positions, tap by tap. */
+#include <stdlib.h>
+
 #include "conv.h"
 
 struct conv_panel KERNEL(conv_panel)(const struct conv_plan *p, int64_t unit)
@@ -33,14 +35,37 @@ int64_t KERNEL(conv_row_size)(const struct conv_plan *p, const struct conv_axis 
     return w->taps * p->in_group * VL;
 }
 
+/* Filter positions go to the classes in turn. So of the first `place` classes that have taps some
+ * have `longer` taps, one more than the others. */
+static int64_t longer(int64_t taps, const struct conv_axis *a, int64_t place)
+{
+    return min_i64(place, taps % llabs(a->tap_step));
+}
+
+/* Reals in a row of taps of the first `place` classes across. */
+static int64_t reals_across(const struct conv_plan *p, const struct conv_axis *w, int64_t place)
+{
+    int64_t K = p->c->kernel[1], more = longer(K, w, place);
+    struct conv_axis less = *w;
+    less.taps = K / llabs(w->tap_step);
+    int64_t reals = (place - more) * KERNEL(conv_row_size)(p, &less);
+    less.taps++;
+    return reals + more * KERNEL(conv_row_size)(p, &less);
+}
+
 int64_t KERNEL(conv_place_size)(const struct conv_plan *p)
 {
-    int64_t row = 0;
-    for (int64_t j = 0; j < conv_classes(p->c, 1); j++) {
-        struct conv_axis w = KERNEL(conv_axis)(p->c, 1, j);
-        row += KERNEL(conv_row_size)(p, &w);
-    }
-    return p->c->kernel[0] * row;
+    struct conv_axis w = KERNEL(conv_axis)(p->c, 1, 0);
+    int64_t classes = min_i64(p->c->kernel[1], llabs(w.tap_step));
+    return p->c->kernel[0] * reals_across(p, &w, classes);
+}
+
+int64_t KERNEL(conv_class_place)(const struct conv_plan *p, const struct conv_axis *h,
+                                 const struct conv_axis *w)
+{
+    int64_t K = p->c->kernel[0];
+    int64_t rows = h->place * (K / llabs(h->tap_step)) + longer(K, h, h->place);
+    return rows * (p->place_size / K) + h->taps * reals_across(p, w, w->place);
 }
 
 /* One tap of a panel: rows of input channels, each `vectors` vectors of output channels, zeros
@@ -107,18 +132,12 @@ static void pack_narrow(const struct conv_plan *p, const struct conv_panel *pane
         pack_run(p, panel->group, panel->channel + k, tap, zeros, to);
 }
 
-/* The class of output positions that use filter position r, and the taps (down) or reals of a row
- * of taps (across) of the classes before it. */
-static struct conv_axis axis_of_tap(const struct conv_plan *p, int axis, int64_t r, int64_t *before)
+/* The class of output positions that use filter position r; an image may be too small to have one.
+ */
+static struct conv_axis axis_of_tap(const struct conv_shape *c, int axis, int64_t r)
 {
-    const struct conv_shape *c = p->c;
-    int64_t class = c->backward ? r * c->dilation[axis] % c->stride[axis] : 0;
-    *before = 0;
-    for (int64_t i = 0; i < class; i++) {
-        struct conv_axis a = KERNEL(conv_axis)(c, axis, i);
-        *before += axis == 0 ? a.taps : KERNEL(conv_row_size)(p, &a);
-    }
-    return KERNEL(conv_axis)(c, axis, class);
+    int64_t s = c->stride[axis], class = (r * c->dilation[axis] - c->pad[axis]) % s;
+    return KERNEL(conv_axis)(c, axis, !c->backward ? 0 : class < 0 ? class + s : class);
 }
 
 /* Filter position `tap` of a panel whose weights begin at `to`. */
@@ -126,10 +145,10 @@ static void pack_tap(const struct conv_plan *p, const struct conv_panel *panel, 
                      real *to)
 {
     const struct conv_shape *c = p->c;
-    int64_t r = tap / c->kernel[1], s = tap % c->kernel[1], before_h, before_w;
-    struct conv_axis h = axis_of_tap(p, 0, r, &before_h), w = axis_of_tap(p, 1, s, &before_w);
+    int64_t r = tap / c->kernel[1], s = tap % c->kernel[1];
+    struct conv_axis h = axis_of_tap(c, 0, r), w = axis_of_tap(c, 1, s);
     int64_t i = (r - h.tap_first) / h.tap_step, j = (s - w.tap_first) / w.tap_step;
-    int64_t before = before_h * (p->place_size / c->kernel[0]) + h.taps * before_w;
+    int64_t before = KERNEL(conv_class_place)(p, &h, &w);
     const real *from =
         p->w + tap * (c->backward ? p->out_group * c->in_channels : p->in_group * c->out_channels);
     if (p->narrow)

@@ -181,12 +181,13 @@ static struct tile_operands operands(const struct weight_task *t, const struct w
     int64_t row = (g->first + b->first_image) * g->H + b->first_row * g->stride_h;
     const real *x = t->x + (row * g->W + b->first_column * g->stride_w) * g->C,
                *dy = t->dy + block_dy(g, b);
-    int64_t rows = b->rows == g->P ? b->images * g->H : b->rows * g->stride_h;
+    int64_t rows = b->rows == g->P ? b->images * g->H : b->rows * min_i64(g->stride_h, g->H);
+    int64_t columns = b->columns * min_i64(g->stride_w, g->W);
     struct tile_operands a = {.dw = t->dw + group * p->O, .row = g->O, .columns = p->O};
     a.dy_packed = packs_dy(g, p, b);
     a.x = p->copy_x ? copies : x;
     a.dy = a.dy_packed ? copies + p->x_size : dy + group * p->O;
-    a.next_x_bytes = rows * b->columns * g->stride_w * g->C * (int64_t)sizeof(real);
+    a.next_x_bytes = rows * columns * g->C * (int64_t)sizeof(real);
     a.next_dy_bytes = b->pixels * g->O * (int64_t)sizeof(real);
     a.next_x = (const char *)x + a.next_x_bytes;
     a.next_dy = (const char *)dy + a.next_dy_bytes;
