@@ -176,8 +176,10 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
     sizes = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size, output_size)
     form = input._layout or layout_of(input)
     shape = form.shape
-    if len(shape) != 4 or len(sizes) != 2 or 0 in shape[1:]:
-        raise ValueError(f"{op}: expects an input of (N, C, H, W) and two sizes, got {shape} and {output_size}")
+    if len(shape) != 4 or 0 in shape[1:]:
+        raise ValueError(f"{op}: expects an input of (N, C, H, W), none but N empty, got {shape}")
+    if len(sizes) != 2:
+        raise ValueError(f"{op}: output_size must be one number or two, got {output_size}")
     P, Q = (
         have if size is None else integer(op, "output_size", size, 1)
         for size, have in zip(sizes, shape[2:], strict=True)
