@@ -1,16 +1,17 @@
 """The random configurations of test_grids.py, as many as asked for: ``python tests/fuzz.py 50000``.
 
-A third each are convolutions, pools and products, forward and backward, against the float64 reference. The exit status is not 0
-when one differs; hypothesis prints the smallest that does.
+A third each are convolutions, pools and products, forward and backward, against the float64 reference. The exit status
+is not 0 when one differs; hypothesis prints the smallest that does.
 """
 
 import argparse
 import sys
 import time
 
-import pydl
 import test_grids
 from hypothesis import HealthCheck, given, settings
+
+import pydl
 
 KINDS = {
     "convolutions": (test_grids.conv_configurations, test_grids.check_conv),

@@ -1,7 +1,7 @@
 """Calls with numbers and shapes that nobody should pass, in processes of their own: refused or right, never a signal.
 
-``python tests/hostile.py 100000`` makes so many calls; the exit status is not 0 if one of them killed its process, hung or
-ended in an error that says nothing to a user.
+``python tests/hostile.py 100000`` makes so many calls; the exit status is not 0 if one of them killed its process, hung
+or ended in an error that says nothing to a user.
 """
 
 from __future__ import annotations
@@ -20,7 +20,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 NUMBERS = [-(2**63), -1, 0, 1, 2, 3, 2**31 - 1, 2**31 + 1, 2**40, 2**62, 2**63 - 1, 10**30, True, 1.5, None]
-SHAPES = [(), (0,), (1,), (3,), (0, 3), (2, 3), (3, 2), (3, 0), (2, 3, 4), (2, 0, 4), (1, 1, 1), (2, 2, 6, 6), (0, 2, 6, 6)]
+SHAPES = [
+    (),
+    (0,),
+    (1,),
+    (3,),
+    (0, 3),
+    (2, 3),
+    (3, 2),
+    (3, 0),
+    (2, 3, 4),
+    (2, 0, 4),
+    (1, 1, 1),
+    (2, 2, 6, 6),
+    (0, 2, 6, 6),
+]
 SHAPES += [(2, 0, 6, 6), (2, 2, 0, 6), (2, 2, 3, 3), (2, 1, 3, 3), (1, 2, 1, 1), (1, 2, 2, 2, 2), (4,) * 7]
 REFUSED = (ValueError, TypeError, IndexError, OverflowError, MemoryError, RuntimeError)
 MEMORY = 2 << 30  # bytes of address space beyond what the process has when it begins
@@ -45,7 +59,11 @@ def public() -> list[tuple[str, Callable[..., Any]]]:
             if not callable(member) or inspect.ismodule(member):
                 continue
             module = getattr(member, "__module__", "") or ""
-            if module.startswith(("pydl.ops", "pydl.nn.", "pydl.autograd")) and name not in ("Tensor", "Size", "Module"):
+            if module.startswith(("pydl.ops", "pydl.nn.", "pydl.autograd")) and name not in (
+                "Tensor",
+                "Size",
+                "Module",
+            ):
                 found.setdefault(prefix + name, member)
     return sorted(found.items())
 
@@ -185,9 +203,7 @@ def child(seed: int, count: int, log: str) -> None:
     print(f"ENDS {ends['done']} {ends['refused']}")
 
 
-def watched(
-    seed: int, count: int, program: str = __file__, patience: float = PATIENCE
-) -> tuple[int, int, list[str]]:
+def watched(seed: int, count: int, program: str = __file__, patience: float = PATIENCE) -> tuple[int, int, list[str]]:
     """Run one process; return how many calls were done and refused, and what went wrong."""
     with tempfile.TemporaryDirectory() as folder:
         log = os.path.join(folder, "call")

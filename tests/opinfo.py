@@ -1,4 +1,4 @@
-"""PyTorch's own samples of its ops and of wrong arguments (OpInfo), taken through pydl: how one is carried over and judged.
+"""PyTorch's own samples of its ops and of wrong arguments (OpInfo): how one is carried over to pydl and judged.
 
 ``python tests/opinfo.py`` prints what became of them, as the table of docs/reliability.md.
 """
@@ -61,7 +61,7 @@ REASONS = [
 ]
 
 
-class NotCarried(Exception):
+class NotCarriedError(Exception):
     """A sample holds what pydl has no word for (complex numbers, sparse tensors); the text is the reason."""
 
 
@@ -94,24 +94,24 @@ def carried(value: Any) -> Any:
     """Return a sample's argument as pydl takes it: tensors with their strides, dtypes by name."""
     if isinstance(value, torch.Tensor):
         if value.dtype not in DTYPES:
-            raise NotCarried(f"elements of {value.dtype}")
+            raise NotCarriedError(f"elements of {value.dtype}")
         if value.layout != torch.strided or value.device.type != "cpu":
-            raise NotCarried(f"{value.layout} on {value.device.type}")
+            raise NotCarriedError(f"{value.layout} on {value.device.type}")
         if value.ndim > 64:
-            raise NotCarried("more dimensions than NumPy has")
+            raise NotCarriedError("more dimensions than NumPy has")
         return pydl.from_numpy(value.detach().resolve_conj().resolve_neg().numpy()).requires_grad_(value.requires_grad)
     if isinstance(value, torch.dtype):
         if value not in DTYPES:
-            raise NotCarried(f"elements of {value}")
+            raise NotCarriedError(f"elements of {value}")
         return DTYPES[value]
     if isinstance(value, (torch.layout, torch.memory_format)):
-        raise NotCarried("layouts and memory formats")
+        raise NotCarriedError("layouts and memory formats")
     if isinstance(value, torch.device):
         return str(value)
     if isinstance(value, torch.Size):
         return tuple(value)
     if isinstance(value, complex):
-        raise NotCarried("complex numbers")
+        raise NotCarriedError("complex numbers")
     if isinstance(value, Mapping):
         return {key: carried(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -161,9 +161,7 @@ def same_order(op: str, x: np.ndarray, ours: Any, theirs: Any, args: tuple[Any, 
     dim = options.get("dim", next(iter(args[1:] if op == "topk" else args), -1))
     if not x.ndim:
         return ""
-    (picked, again), (rows, _) = (
-        (np.take_along_axis(x, index, dim), np.sort(index, dim)) for index in (first, second)
-    )
+    (picked, again), (rows, _) = ((np.take_along_axis(x, index, dim), np.sort(index, dim)) for index in (first, second))
     if not np.array_equal(picked, rows, equal_nan=True) and op != "topk":
         return "other elements"
     if not np.array_equal(np.sort(picked, dim), np.sort(rows, dim), equal_nan=True):
@@ -205,7 +203,7 @@ def outcome(op: Any, where: str, function: Callable[..., Any], dtype: Any, sampl
     try:
         args = [carried(part) for part in (sample.input, *sample.args)]
         options = carried(sample.kwargs)
-    except NotCarried as error:
+    except NotCarriedError as error:
         return "skipped", str(error)
     theirs = op.op(sample.input, *sample.args, **sample.kwargs)
     try:
@@ -216,14 +214,25 @@ def outcome(op: Any, where: str, function: Callable[..., Any], dtype: Any, sampl
             text = same_order(op.name, plain(sample.input), plain(ours), plain(theirs), sample.args, sample.kwargs)
         else:
             text = difference(plain(ours), plain(theirs), tolerance, op.name not in OPEN)
-        if not text and dtype.is_floating_point and op.supports_autograd and op.name not in ORDERED | OPEN - {"bernoulli"}:
+        if (
+            not text
+            and dtype.is_floating_point
+            and op.supports_autograd
+            and op.name not in ORDERED | OPEN - {"bernoulli"}
+        ):
             text = gradients(ours, theirs, tensors(mine, pydl.Tensor), given, tolerance)
     except REFUSED as error:
         why = reason(op.name, str(error))
         return ("refused", why) if why and IN_WORDS.match(str(error)) else ("WRONG", f"{type(error).__name__}: {error}")
     if op.name == "nn.functional.layer_norm" and "e-05] instead of [-0.000244" in text:
         return "refused", "the gradient of one value is 0: both are rounding alone"
-    return ("WRONG", text) if text and not reason(op.name, text) else ("refused", reason(op.name, text)) if text else ("equal", "")
+    return (
+        ("WRONG", text)
+        if text and not reason(op.name, text)
+        else ("refused", reason(op.name, text))
+        if text
+        else ("equal", "")
+    )
 
 
 def outcomes(op: Any, where: str, function: Callable[..., Any]) -> Iterator[tuple[Any, Any, str, str]]:
@@ -243,7 +252,7 @@ def error_outcomes(op: Any, function: Callable[..., Any]) -> Iterator[tuple[Any,
             continue
         try:
             args, options = [carried(part) for part in (sample.input, *sample.args)], carried(sample.kwargs)
-        except NotCarried as error:
+        except NotCarriedError as error:
             yield wrong, "skipped", str(error)
             continue
         numbers = [x for x in (sample.input, *sample.args) if isinstance(x, (int, float))]
@@ -270,7 +279,9 @@ def main() -> None:
         for _, verdict, why in error_outcomes(op, function):
             errors[verdict, "" if verdict == "refused" else why] += 1
     for title, counts in (("samples", samples), ("wrong arguments", errors)):
-        print(f"\n{len({op.name for op, *_ in OPS})} ops, {sum(counts.values()):,} {title} (torch {torch.__version__})\n")
+        print(
+            f"\n{len({op.name for op, *_ in OPS})} ops, {sum(counts.values()):,} {title} (torch {torch.__version__})\n"
+        )
         print("| became | of them | why |\n| --- | ---: | --- |")
         for (verdict, why), count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1])):
             print(f"| {verdict} | {count:,} | {why} |")

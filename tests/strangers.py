@@ -1,8 +1,8 @@
 """Files from strangers: whole ones for each reader, changed at random, and what a reader may do with them.
 
-``python tests/strangers.py 2000`` changes each file so many times, in processes of their own; ``--coverage MINUTES`` lets
-atheris look for inputs that reach new lines instead, and keeps them in the folder ``--corpus``. The exit status is not 0 if a
-reader crashed, took more memory than it may, or failed in other words than an error that names the file.
+``python tests/strangers.py 2000`` changes each file so many times, in processes of their own; ``--coverage MINUTES``
+lets atheris look for inputs that reach new lines instead, and keeps them in the folder ``--corpus``. The exit status is
+not 0 if a reader crashed, took more memory than it may, or failed in other words than an error that names the file.
 """
 
 from __future__ import annotations
@@ -224,7 +224,9 @@ def changed(data: bytes, choose: random.Random) -> bytes:
         elif way == 3 and new:
             new[at] = choose.choice([0, 1, 0x7F, 0x80, 0xFF, choose.randrange(256)])
         elif way == 4:
-            new[at : at + 4] = struct.pack(choose.choice("<>") + "I", choose.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1]))
+            new[at : at + 4] = struct.pack(
+                choose.choice("<>") + "I", choose.choice([0, 1, 2**31 - 1, 2**31, 2**32 - 1])
+            )
         elif way == 5:
             new[at : at + 8] = struct.pack(choose.choice("<>") + "Q", choose.choice([0, 1, 2**62, 2**63, 2**64 - 1]))
         elif way == 6:
@@ -233,7 +235,19 @@ def changed(data: bytes, choose: random.Random) -> bytes:
             start = choose.randrange(len(new)) if new else 0
             new[at:at] = new[start : start + choose.choice([1, 8, 40, 400])]
         else:
-            words = [b"-1", b"9" * 25, b"1e400", b"NaN", b"null", b"[]", b"{}", b'"', b"\\u0000", b"\xff\xfe", b"<!DOCTYPE x>"]
+            words = [
+                b"-1",
+                b"9" * 25,
+                b"1e400",
+                b"NaN",
+                b"null",
+                b"[]",
+                b"{}",
+                b'"',
+                b"\\u0000",
+                b"\xff\xfe",
+                b"<!DOCTYPE x>",
+            ]
             new[at : at + choose.randrange(4)] = choose.choice(words)
     return bytes(new)
 
@@ -320,7 +334,13 @@ def guided(name: str, seconds: int, corpus: Path) -> None:
         if end not in ("read", "refused"):
             raise RuntimeError(f"{name}: {end}")
 
-    limits = [f"-max_total_time={seconds}", "-rss_limit_mb=2048", "-max_len=20000", "-print_final_stats=1", "-verbosity=0"]
+    limits = [
+        f"-max_total_time={seconds}",
+        "-rss_limit_mb=2048",
+        "-max_len=20000",
+        "-print_final_stats=1",
+        "-verbosity=0",
+    ]
     atheris.Setup([sys.argv[0], str(corpus / name), f"-artifact_prefix={corpus / name}-crash-", *limits], one)
     atheris.Fuzz()
 
@@ -348,7 +368,10 @@ def main() -> int:
             status |= subprocess.run(command).returncode
             continue
         read, refused, faults = run(name, options.count, options.seed)
-        print("\n".join([*faults, f"{name}: {read:,} read, {refused:,} refused in words, {len(faults)} faults"]), flush=True)
+        print(
+            "\n".join([*faults, f"{name}: {read:,} read, {refused:,} refused in words, {len(faults)} faults"]),
+            flush=True,
+        )
         status |= bool(faults)
     return status
 

@@ -56,7 +56,9 @@ def differences(name, values, gradients):
         where, function = next(callables(op))
         torch.manual_seed(0)
         wanted = gradients and op.supports_autograd
-        for _, sample in zip(range(SAMPLES), op.sample_inputs("cpu", torch.float32, requires_grad=wanted), strict=False):
+        for _, sample in zip(
+            range(SAMPLES), op.sample_inputs("cpu", torch.float32, requires_grad=wanted), strict=False
+        ):
             sample.input = poisoned(sample.input, values)
             try:
                 verdict, why = outcome(op, where, function, torch.float32, sample)
@@ -85,7 +87,7 @@ SCORES = np.array([[1.0, np.nan, 2.0], [np.inf, 0.0, 1.0], [-np.inf, -np.inf, 3.
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_metrics_do_not_hide_them(bad):
-    """A score that is NaN is no number to be right with: what PyTorch's argmax and topk choose, pydl's metrics choose."""
+    """What PyTorch's argmax chooses among scores with NaN, pydl's metrics choose."""
     from pydl import metrics
 
     scores = SCORES.copy()
@@ -98,7 +100,9 @@ def test_metrics_do_not_hide_them(bad):
 def test_a_network_of_nan_is_nan():
     from pydl import nn
 
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(8, 3)
+    )
     x = pydl.zeros(2, 1, 6, 6)
     x[0, 0, 2, 2] = np.nan
     loss = nn.CrossEntropyLoss()(model(x), pydl.tensor([0, 1]))

@@ -1,4 +1,4 @@
-"""PyTorch's OpInfo: every sample of every op that pydl has gives the same, or is refused in words for a known reason."""
+"""PyTorch's OpInfo: each sample of each op that pydl has gives the same, or is refused for a known reason."""
 
 import warnings
 
@@ -14,10 +14,10 @@ with warnings.catch_warnings():
     from opinfo import IN_WORDS, OPS, error_outcomes, outcomes
 
 NAMES = [f"{op.name}{'-' * bool(op.variant_test_name)}{op.variant_test_name}-{where}" for op, where, _ in OPS]
-ASKED_FOR = (
-    "max_pool2d avg_pool2d conv2d conv1d linear batch_norm cross_entropy nll_loss multi_margin_loss softmax log_softmax "
-    "cat matmul reshape"
-).split()
+ASKED_FOR = {
+    *("max_pool2d", "avg_pool2d", "conv2d", "conv1d", "linear", "batch_norm", "cross_entropy", "nll_loss"),
+    *("multi_margin_loss", "softmax", "log_softmax", "cat", "matmul", "reshape"),
+}
 
 NEVER_EQUAL = {
     "nn.functional.silu complex",  # no samples of real numbers
@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.check, pytest.mark.filterwarnings("ignore")]  # torch'
 
 def test_the_ops_are_there():
     names = {op.name.removeprefix("nn.functional.") for op, *_ in OPS}
-    assert set(ASKED_FOR) <= names
+    assert names >= ASKED_FOR
     assert len(names) >= 200
 
 

@@ -1,8 +1,8 @@
-"""Faults that such libraries had, and those that pydl had itself: each is kept out by a case here, or by the test named beside it.
+"""Faults that such libraries had, and pydl's own: each is kept out by a case here, or by the test named beside it.
 
 - fork after threads were used (pytorch 17199): test_process.py, test_a_forked_child_still_computes
 - weights that are code (CVE-2025-32434), class names in configs (CVE-2025-1550): test_security.py
-- ONNX files that read other files (CVE-2022-25882, CVE-2024-27318): here, and test_onnx.py, test_weights_in_a_file_beside_it
+- ONNX files that read other files (CVE-2022-25882, CVE-2024-27318): here, and in test_onnx.py
 """
 
 import itertools
@@ -109,8 +109,7 @@ def test_sizes_of_0(op, shape):
         y = OVER_EMPTY[op](t)
         if op != "unique":
             y.sum().backward()
-    except (ValueError, IndexError) as error:
-        assert len(str(error)) > 10
+    except (ValueError, IndexError):  # in words, which test_hostile.py looks at
         return
     assert t.grad is None or t.grad.shape == t.shape
 
@@ -155,7 +154,9 @@ def test_sizes_beyond_memory(maker, n):
 # ---- windows and indices of pools (CVE-2021-29576 to 29579, CVE-2023-25664: writes out of bounds) ----
 
 
-@pytest.mark.parametrize(("kernel", "stride", "padding", "ceil"), list(itertools.product((1, 2, 3, 6), (1, 4, 7), (0, 1), (False, True))))
+@pytest.mark.parametrize(
+    ("kernel", "stride", "padding", "ceil"), list(itertools.product((1, 2, 3, 6), (1, 4, 7), (0, 1), (False, True)))
+)
 def test_indices_of_pools_stay_within(kernel, stride, padding, ceil):
     if padding > kernel // 2:
         return
@@ -164,7 +165,9 @@ def test_indices_of_pools_stay_within(kernel, stride, padding, ceil):
     y, index = F.max_pool2d(t, kernel, stride, padding, ceil_mode=ceil, return_indices=True)
     assert 0 <= index.numpy().min() <= index.numpy().max() < 36
     flat = values.reshape(2, 3, 36)
-    np.testing.assert_array_equal(np.take_along_axis(flat, index.numpy().reshape(2, 3, -1), 2), y.detach().numpy().reshape(2, 3, -1))
+    np.testing.assert_array_equal(
+        np.take_along_axis(flat, index.numpy().reshape(2, 3, -1), 2), y.detach().numpy().reshape(2, 3, -1)
+    )
     y.sum().backward()
     assert t.grad.sum().item() == y.numel()
     z = F.avg_pool2d(t, kernel, stride, padding, ceil_mode=ceil, count_include_pad=False)
@@ -234,7 +237,9 @@ def test_strides_of_9_bytes(op, rng):
 # ---- ONNX files that name other files (CVE-2022-25882, CVE-2024-27318) ----
 
 
-@pytest.mark.parametrize("location", ["../secret", "/etc/hostname", "inner/../../secret", "link", "missing", "a/link/secret", ""])
+@pytest.mark.parametrize(
+    "location", ["../secret", "/etc/hostname", "inner/../../secret", "link", "missing", "a/link/secret", ""]
+)
 def test_onnx_reads_no_file_outside_its_folder(tmp_path, location):
     onnx = pytest.importorskip("onnx")
     pydl.onnx.export(nn.Linear(4, 2), (1, 4), tmp_path / "m.onnx")
@@ -265,11 +270,19 @@ OWN = [
     ("linspace of whole parts", lambda: pydl.linspace(4.3, 0, 5, dtype=pydl.int64), [4, 3, 2, 1, 0]),
     ("a byte and a larger number", lambda: pydl.tensor([1, 2], dtype=pydl.uint8) == 300, [False, False]),
     ("a byte and a negative number", lambda: pydl.tensor([1, 2], dtype=pydl.uint8) > -3, [True, True]),
-    ("masks that broadcast", lambda: pydl.arange(2).masked_select(pydl.tensor([[True, False], [True, True]])), [0, 0, 1]),
+    (
+        "masks that broadcast",
+        lambda: pydl.arange(2).masked_select(pydl.tensor([[True, False], [True, True]])),
+        [0, 0, 1],
+    ),
     ("squares of bools", lambda: pydl.tensor([True, False]).square(), [1, 0]),
     ("sign of bools", lambda: pydl.tensor([True, False]).sign(), [True, False]),
     ("lerp's end", lambda: pydl.lerp(pydl.tensor([1e8]), pydl.tensor([1.0]), 1.0), [1.0]),
-    ("window of one number in a tuple", lambda: F.max_pool1d(pydl.arange(4.0).reshape(1, 1, 4), (2,), (2,)), [[[1, 3]]]),
+    (
+        "window of one number in a tuple",
+        lambda: F.max_pool1d(pydl.arange(4.0).reshape(1, 1, 4), (2,), (2,)),
+        [[[1, 3]]],
+    ),
 ]
 
 
@@ -290,10 +303,15 @@ def test_gradients_of_own_faults():
     assert s.grad.item() == 1
 
 
-@pytest.mark.parametrize("option", [{"stride": 2**40}, {"stride": (1, 2**40)}, {"stride": 2**40, "padding": 1}, {"stride": 2**62}])
+@pytest.mark.parametrize(
+    "option", [{"stride": 2**40}, {"stride": (1, 2**40)}, {"stride": 2**40, "padding": 1}, {"stride": 2**62}]
+)
 def test_strides_beyond_the_image_end_at_once(option, rng):
     values, kernel = rng.integers(-4, 5, (2, 3, 6, 6)).astype(float), rng.integers(-4, 5, (2, 3, 3, 3)).astype(float)
-    t, w = pydl.tensor(values, dtype=pydl.float32, requires_grad=True), pydl.tensor(kernel, dtype=pydl.float32, requires_grad=True)
+    t, w = (
+        pydl.tensor(values, dtype=pydl.float32, requires_grad=True),
+        pydl.tensor(kernel, dtype=pydl.float32, requires_grad=True),
+    )
     y = F.conv2d(t, w, **option)
     np.testing.assert_array_equal(y.detach().numpy(), ref.conv2d(values, kernel, **option))
     y.sum().backward()

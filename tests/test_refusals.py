@@ -62,7 +62,10 @@ SIZED = {
         {"in_features": 0, "out_features": 0},
     ),
     "BatchNorm2d": (lambda **o: nn.BatchNorm2d(**o), {"num_features": 1}),
-    "GroupNorm": (lambda **o: nn.GroupNorm(**{"num_groups": 1, "num_channels": 4, **o}), {"num_groups": 1, "num_channels": 1}),
+    "GroupNorm": (
+        lambda **o: nn.GroupNorm(**{"num_groups": 1, "num_channels": 4, **o}),
+        {"num_groups": 1, "num_channels": 1},
+    ),
     "Embedding": (
         lambda **o: nn.Embedding(**{"num_embeddings": 2, "embedding_dim": 2, **o}),
         {"num_embeddings": 1, "embedding_dim": 1},
@@ -88,8 +91,10 @@ def test_a_size_too_small(name, argument):
 def test_a_size_that_is_no_integer(name, argument, wrong):
     with pytest.raises((TypeError, ValueError), match=rf"{argument}( must be|: expects).*, got") as caught:
         SIZED[name][0](**{argument: wrong})
-    # A word where a word may stand ("same") is a ValueError that lists the words; one size where there are two, another.
-    assert caught.type is TypeError or (wrong == "a" and argument == "padding") or "one number or two" in str(caught.value)
+    # A word where a word may stand ("same") and one size in a list are ValueErrors that say what is needed.
+    assert (
+        caught.type is TypeError or (wrong == "a" and argument == "padding") or "one number or two" in str(caught.value)
+    )
 
 
 @pytest.mark.parametrize(("name", "argument"), SIZES)
@@ -101,10 +106,25 @@ def test_a_size_beyond_64_bits(name, argument):
 # ---- shapes ----
 
 SHAPED = {
-    "conv2d": (conv("conv2d"), lambda t: F.conv2d(t, x(2, 2, 3, 3)), [(6,), (2, 6), (1, 2, 2, 6, 6)], "expects an input of"),
+    "conv2d": (
+        conv("conv2d"),
+        lambda t: F.conv2d(t, x(2, 2, 3, 3)),
+        [(6,), (2, 6), (1, 2, 2, 6, 6)],
+        "expects an input of",
+    ),
     "conv1d": (conv("conv1d"), lambda t: F.conv1d(t, x(2, 2, 3)), [(6,), IMAGE], "expects an input of"),
-    "max_pool2d": (pool("max_pool2d"), lambda t: F.max_pool2d(t, 2), [(6,), (6, 6), (1, 2, 2, 6, 6)], "expects an input of"),
-    "avg_pool2d": (pool("avg_pool2d"), lambda t: F.avg_pool2d(t, 2), [(6,), (6, 6), (1, 2, 2, 6, 6)], "expects an input of"),
+    "max_pool2d": (
+        pool("max_pool2d"),
+        lambda t: F.max_pool2d(t, 2),
+        [(6,), (6, 6), (1, 2, 2, 6, 6)],
+        "expects an input of",
+    ),
+    "avg_pool2d": (
+        pool("avg_pool2d"),
+        lambda t: F.avg_pool2d(t, 2),
+        [(6,), (6, 6), (1, 2, 2, 6, 6)],
+        "expects an input of",
+    ),
     "max_pool1d": (pool("max_pool1d"), lambda t: F.max_pool1d(t, 2), [(6,), IMAGE], "expects an input of"),
     "avg_pool1d": (pool("avg_pool1d"), lambda t: F.avg_pool1d(t, 2), [(6,), IMAGE], "expects an input of"),
     "batch_norm": (None, lambda t: F.batch_norm(t, None, None, training=True), [(), (6,)], "expects"),
@@ -146,7 +166,7 @@ def test_batch_0_works_and_channel_or_pixel_0_is_refused(op):
     assert y.shape[0] == 0
     y.sum().backward()
     for shape in ((2, 0, 6, 6), (2, 2, 0, 6), (2, 2, 6, 0)):
-        with pytest.raises(ValueError, match="empty|channels"):
+        with pytest.raises(ValueError, match=r"empty|channels"):
             OVER_IMAGES[op](x(*shape))
 
 
@@ -182,11 +202,13 @@ def test_mixed_types_are_refused_with_both_named(op, pair):
 
 @pytest.mark.parametrize("op", TYPED)
 def test_integers_are_refused_where_kernels_take_floats(op):
-    with pytest.raises(TypeError, match="expects float32 or float64, got .*int64"):
+    with pytest.raises(TypeError, match=r"expects float32 or float64, got .*int64"):
         TYPED[op][0](*[lambda *shape: x(*shape, dtype=pydl.int64)] * 2)
 
 
-@pytest.mark.parametrize("kind", ["float16", "complex64", "uint16", "uint32", "uint64", "datetime64[s]", "U3", "O", "V4"])
+@pytest.mark.parametrize(
+    "kind", ["float16", "complex64", "uint16", "uint32", "uint64", "datetime64[s]", "U3", "O", "V4"]
+)
 def test_element_types_that_are_not_there(kind):
     array = np.zeros(3, kind)
     for make in (pydl.from_numpy, pydl.tensor, pydl.as_tensor):
@@ -224,7 +246,11 @@ def test_labels_and_indices_out_of_range(op, wrong):
 @pytest.mark.parametrize("op", ["add_", "mul_", "copy_", "sub_", "div_"])
 def test_writing_over_what_is_read(op):
     values = np.arange(1.0, 12, dtype=np.float32)
-    for place, source in ((slice(1, None), slice(None, -1)), (slice(None, -1), slice(1, None)), (slice(None), slice(None, None, -1))):
+    for place, source in (
+        (slice(1, None), slice(None, -1)),
+        (slice(None, -1), slice(1, None)),
+        (slice(None), slice(None, None, -1)),
+    ):
         if source.step:
             continue  # a view that runs backwards is made by flip, which copies
         t = pydl.from_numpy(values.copy())

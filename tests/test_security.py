@@ -14,7 +14,16 @@ PACKAGE = Path(pydl.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 MODULES = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "runpy", "code", "imp"}
 MODULES |= {"importlib", "pkgutil", "ctypes"}  # what finds or runs code; what calls any address
-CALLS = {"eval", "exec", "compile", "__import__", "import_module", "exec_module", "spec_from_file_location", "find_spec"}
+CALLS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "import_module",
+    "exec_module",
+    "spec_from_file_location",
+    "find_spec",
+}
 CALLS |= {"load_module", "run_path", "run_module", "loads_pickle"}
 NUMPY_FILES = {"load", "fromregex", "genfromtxt", "loadtxt"}  # of which the first unpickles if asked to
 
@@ -48,7 +57,11 @@ def uses(tree):
         elif isinstance(node, ast.Call):
             function = node.func
             name = function.id if isinstance(function, ast.Name) else getattr(function, "attr", "")
-            owner = function.value.id if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name) else ""
+            owner = (
+                function.value.id
+                if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name)
+                else ""
+            )
             if isinstance(function, ast.Attribute) and (name in ("eval", "compile") and owner != "builtins"):
                 continue  # model.eval(), re.compile()
             yield node.lineno, name
@@ -93,7 +106,9 @@ def test_each_way_would_be_found(line, name):
 def test_names_of_imports_stand_in_the_source():
     for path in SOURCES:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")).endswith("import_module"):
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")).endswith(
+                "import_module"
+            ):
                 fixed = isinstance(node.args[0], ast.Constant)
                 assert fixed or path.relative_to(PACKAGE).as_posix() in VARIABLE, f"{path}:{node.lineno}"
 

@@ -4,13 +4,13 @@ import json
 import random
 import struct
 
-import pydl
 import pytest
 import strangers
 from safetensors import SafetensorError
 from safetensors.numpy import load as theirs
 from strangers import READERS, Reader, changed, prepared, tried
 
+import pydl
 from pydl import io
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -67,7 +67,6 @@ def test_a_fault_of_a_reader_is_seen(error, tmp_path):
 # ---- accepted exactly when safetensors accepts ----
 
 
-
 def header_changed(data, choose):
     """Return a file whose header says something else, with the same bytes after it."""
     length = int.from_bytes(data[:8], "little")
@@ -107,8 +106,7 @@ def agree(count, folder):
             arrays = None
         try:
             tensors = io.load_file(path)
-        except ValueError as error:
-            assert "x.safetensors" in str(error)
+        except ValueError:
             if arrays is not None:  # the one reason for refusing what they read: pydl has no such elements
                 assert {a.dtype.name for a in arrays.values()} & {"float16", "uint16", "uint32", "uint64", "bfloat16"}
             refused += 1

@@ -2,9 +2,10 @@
 
     python tools/soak.py --minutes 30 --out docs/images/soak.png
 
-After each round it notes resident memory, open descriptors, threads and the round's time. At the end it fits a line through each
-(the first tenth left out: pools fill, code is loaded) and exits with 1 if one of them rises: by more than 2 % of itself and 4 MB
-over the run in memory, at all in descriptors and threads, by more than 25 % in time. The figures go to standard output as JSON.
+After each round it notes resident memory, open descriptors, threads and the round's time. At the end it looks for a
+rise in each (the first tenth left out: pools fill, code is loaded), and exits with 1 if there is one: of more than 2 %
+and 4 MB over the run in memory, of any in descriptors and threads, of more than 25 % in time. The figures go to
+standard output as JSON.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def soaked(minutes: float, leak: int = 0) -> list[dict[str, float]]:
 
 
 def slopes(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Return for each figure its median, and by how much a line through it rises over the run."""
+    """Return for each figure its median, and by how much it rises over the run."""
     kept = rows[len(rows) // 10 :]
     at = np.array([row["at"] for row in kept])
     found = {}
@@ -110,7 +111,7 @@ def slopes(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
 
 
 def _rise(at: Any, values: Any) -> float:
-    """Return the rise of a line from the median of the first third to that of the last: one slow round counts little."""
+    """Return the rise from the median of the first third to that of the last, so that one slow round counts little."""
     third = max(1, len(values) // 3)
     return float(np.median(values[-third:]) - np.median(values[:third])) * 1.5  # their middles are two thirds apart
 

@@ -181,8 +181,6 @@ def _filled(name: str, size: tuple[Any, ...], value: Any, dtype: Any, device: An
     return finished(array, requires_grad)
 
 
-
-
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of zeros; arguments and errors as in :func:`empty`."""
     return _filled("zeros", size, 0, dtype, device, requires_grad)
@@ -299,7 +297,7 @@ def linspace(
         ends = [math.trunc(n) for n in ends]
     array = allocated("linspace", (count,), kind)
     with np.errstate(all="ignore"):
-        array[...] = np.linspace(*ends, count)
+        array[...] = np.linspace(ends[0], ends[1], count)
     return finished(array, requires_grad)
 
 
