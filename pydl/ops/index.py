@@ -259,11 +259,11 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     turned = x.transpose(axes)
     y = np.take(turned, places.reshape(-1), axes.index(axis)).transpose(np.argsort(axes)) if x.ndim else x.copy()
     shape = x.shape
-    key: Any = (*[slice(None)] * axis, places.reshape(-1))
+    key: Any = (*[slice(None)] * axis, places.reshape(-1)) if shape else ...
 
     def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
         dx = np.zeros(shape, dy.dtype)
-        np.add.at(dx, key if shape else ..., dy)
+        np.add.at(dx, key, dy)
         return (dx,)
 
     return record("index_select", y, (input,), backward)

@@ -243,7 +243,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 
 def _cut(x: Tensor, axis: int, before: int, after: int) -> Tensor:
-    cut: Tensor = x[(*[slice(None)] * axis, slice(before, x._array.shape[axis] - after))]
+    index: list[Any] = [slice(None)] * axis + [slice(before, x._array.shape[axis] - after)]
+    cut: Tensor = x[tuple(index)]
     return cut
 
 
