@@ -315,7 +315,10 @@ def run(name: str, count: int, seed: int = 0) -> tuple[int, int, list[str]]:
 
 def guided(name: str, seconds: int, corpus: Path) -> None:
     """Let atheris look for inputs of one reader that reach new lines; does not return."""
-    import atheris
+    try:
+        import atheris
+    except ImportError:
+        raise SystemExit("--coverage needs atheris: pip install atheris") from None
 
     with atheris.instrument_imports(include=["pydl.io", "pydl.onnx", "pydl.data"]):
         import pydl.data

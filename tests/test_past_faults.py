@@ -277,6 +277,7 @@ OWN = [
     ),
     ("squares of bools", lambda: pydl.tensor([True, False]).square(), [1, 0]),
     ("sign of bools", lambda: pydl.tensor([True, False]).sign(), [True, False]),
+    ("a bound of NaN", lambda: pydl.tensor([1.0, 2.0]).clamp(pydl.tensor([np.nan, 0.0])), [np.nan, 2]),
     ("lerp's end", lambda: pydl.lerp(pydl.tensor([1e8]), pydl.tensor([1.0]), 1.0), [1.0]),
     (
         "window of one number in a tuple",
