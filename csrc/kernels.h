@@ -70,8 +70,8 @@ void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const
  *   LSTM  i, f, g, o = sigmoid, sigmoid, tanh, sigmoid (gates + w h); c = f c + i g; h = o tanh c
  *   GRU   q = w h + bias; r, z = sigmoid(gates + q); n = tanh(gate + r q_n); h = n + z (h - n)
  * with w (gates, H); bias (gates; of GRU, or if D > 0 that of the inputs) or NULL. y: h after each
- * step; h_n, c_n (N, H): after the last. What the way back needs, or NULL: before (rows, H + D): h
- * before each step and its x; c_before; inner: tanh c of LSTM, q_n of GRU. */
+ * step; h_n, c_n (N, H): after the last. What the way back needs, or NULL: before (rows, row): what
+ * each step multiplies; c_before; inner: tanh c of LSTM, q_n of GRU. */
 int64_t KERNEL(recurrent_forward_workspace)(const struct pydl_recurrent *g);
 void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *x,
                                const real *w_ih, const real *w, const real *bias, const real *h0,

@@ -18,7 +18,8 @@ from pydl import io, metrics, nn, optim
 from pydl.autograd import Tensor
 from pydl.data import DataLoader, TensorDataset
 from pydl.optim import lr_scheduler
-from pydl.train import Callback, Checkpoint, EarlyStopping, Scheduler, Trainer, command
+from pydl.runs import training as command
+from pydl.train import Callback, Checkpoint, EarlyStopping, Scheduler, Trainer
 
 # ---- going on ----
 

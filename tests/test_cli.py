@@ -60,7 +60,8 @@ def test_train_learns_files_it_has_never_seen(tmp_path, model, loss, ending):
     assert result["shape"] == [1, 12, 20]
     assert result["test_accuracy"] > 0.95
     assert json.loads((out / "log.json").read_text()) == result
-    assert load_metadata(out / "model.safetensors") == {"model": model, "shape": "[1, 12, 20]", "classes": "5"}
+    notes = {"model": model, "loss": loss, "shape": "[1, 12, 20]", "classes": "5", "mean": "[0.0]", "std": "[1.0]"}
+    assert load_metadata(out / "model.safetensors") == {**notes, "names": '["0", "1", "2", "3", "4"]'}
     network = models.build(model, (1, 12, 20), 5)
     network.load_state_dict(load_file(out / "model.safetensors"))
     images, labels = pydl.data.mnist(tmp_path, train=False)
@@ -131,7 +132,9 @@ def test_wrong_usage_is_one_line_and_status_2(arguments, text):
 
 def test_failures_are_one_line_and_status_1(tmp_path):
     missing = tmp_path / "nowhere"
-    assert f"no train-images in {missing}: the folder is not there" in one_line(run("train", "--data", missing), 1)
+    line = one_line(run("train", "--data", missing), 1)
+    assert f"--data: there is no {missing}; expects digits, mnist" in line
+    assert "/digit; did you mean 'digits'?" in one_line(run("train", "--data", "digit"), 1)
 
     write_stripes(tmp_path)
     out = tmp_path / "out"
@@ -191,6 +194,15 @@ def test_help_has_examples():
         assert done.returncode == 0
         assert "examples:\n  pydl " in done.stdout
     assert run("--version").stdout == f"pydl {pydl.__version__}\n"
+
+
+def test_help_brings_nothing_that_only_commands_need():
+    program = (
+        "import sys\nfrom pydl.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "spared = 'pydl.demo', 'pydl.runs', 'pydl.bench', 'pydl.cost', 'pydl.plot', 'pydl.train', 'pydl.onnx'\n"
+        "sys.exit(repr([name for name in sys.modules if name.startswith(spared)]))"
+    )
+    assert run("-c", program, module=()).stderr == "[]\n"
 
 
 def test_doctor_tells_what_it_found():

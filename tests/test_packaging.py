@@ -42,7 +42,7 @@ LAYERS = (
     ("ops",),
     ("nn",),
     ("models", "data", "optim", "boxes", "metrics", "numeric", "gradcheck"),
-    ("train", "plot", "io", "onnx", "cost", "bench", "config", "profiler", "linter"),
+    ("train", "plot", "io", "onnx", "cost", "bench", "config", "profiler", "linter", "report", "runs"),
     ("demo",),
     ("cli",),
     ("__main__", "__init__"),
@@ -106,7 +106,7 @@ def test_import_brings_nothing_along_and_says_nothing():
 def test_import_does_not_bring_what_only_commands_need():
     program = (
         "import sys, pydl\n"
-        "spared = 'pydl.cli', 'pydl.demo', 'pydl.bench', 'pydl.cost'\n"
+        "spared = 'pydl.cli', 'pydl.demo', 'pydl.bench', 'pydl.cost', 'pydl.runs', 'pydl.report'\n"
         "sys.exit(repr([name for name in sys.modules if name.startswith(spared)]))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)

@@ -144,7 +144,7 @@ class RNNBase(_Weights):
             x = ops.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
             if self.dropout and layer + 1 < self.num_layers:
                 x = ops.dropout(x, self.dropout, self.training)
-        found = [ops.stack(list(parts)) for parts in zip(*last, strict=True)]
+        found = [ops.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0) for parts in zip(*last, strict=True)]
         if isinstance(input, PackedSequence):
             if input.unsorted_indices is not None:
                 found = [ops.index_select(s, 1, input.unsorted_indices) for s in found]

@@ -80,10 +80,11 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         y = np.asarray(x[key])
     except IndexError as error:
         raise IndexError(f"getitem: {error}; the tensor has shape {x.shape}") from None
-    shape = x.shape
+    shape, axes = x.shape, native.order(x)
 
     def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dx = np.zeros(shape, dy.dtype)
+        dx = native.new(native.dense_layout(dy.dtype, shape, axes))[0]
+        dx.fill(0)
         if basic:
             native.copy(dy, dx[key])
         else:

@@ -94,7 +94,9 @@ def weights(model: Module, *, most: int = 24, figure: Any = None) -> Any:
             other.set_xticks([])
             text += f"; gradient (orange) σ {_deviation(gradient):.2g}"
         _heading(axes, name, text)
-    title(panels[0].figure if figure is None else figure, "Weights, and gradients, each on a scale of its own")
+    with_gradients = any(p.grad is not None for _, p in found[:most])
+    heading = "Weights, and gradients, each on a scale of its own" if with_gradients else "Weights"
+    title(panels[0].figure if figure is None else figure, heading)
     return panels[0].figure
 
 

@@ -4,6 +4,7 @@ from pydl.train.callbacks import Callback, Checkpoint, ClipGradients, EarlyStopp
 from pydl.train.evaluation import predict
 from pydl.train.logs import CSVLog, LiveCurve, TensorBoardLog
 from pydl.train.progress import Progress
+from pydl.train.reporting import Report
 from pydl.train.trainer import Trainer
 from pydl.train.trials import DryRun, RateSearch
 
@@ -17,6 +18,7 @@ __all__ = [
     "LiveCurve",
     "Progress",
     "RateSearch",
+    "Report",
     "Scheduler",
     "TensorBoardLog",
     "Trainer",

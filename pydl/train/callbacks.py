@@ -162,8 +162,8 @@ class Scheduler(Callback):
         return self.schedule.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the schedule's state."""
-        self.schedule.load_state_dict(dict(state_dict))
+        """Take over the schedule's state; its length is the one that it was made with now (``schedule.go_on``)."""
+        self.schedule.go_on(dict(state_dict))
 
 
 class EarlyStopping(Callback):

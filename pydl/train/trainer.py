@@ -50,7 +50,9 @@ class Trainer:
         names: "epoch" (from 1), "loss" (the mean over its samples, each taken before its batch changed the model), the
             loss and the metrics of each evaluation set ("valid_loss"), "lr" (of the first group, in the last step) and
             "seconds" (of training).
-        sets: The names of the evaluation sets.
+        train_data: The batches of an epoch, as :meth:`fit` was given them.
+        evaluated: The evaluation sets by their names.
+        sets: Those names.
         batches: How many batches an epoch has; None if they have no length.
         stop: Set it, and the run ends after the step or epoch in progress.
 
@@ -98,8 +100,8 @@ class Trainer:
         self.loss_value = math.nan
         self.history: list[dict[str, float]] = []
         self.stop = False
-        self._train: Any = ()
-        self._evaluated: dict[str, Batches] = {}
+        self.train_data: Any = ()
+        self.evaluated: dict[str, Batches] = {}
         self._epoch_random: Tensor | None = None  # the random numbers' state when the epoch began
         self._total, self._samples, self._seconds, self._lr = 0.0, 0, 0.0, math.nan  # of the epoch in progress
         self._trained = False  # whether the steps of the epoch in progress are all done
@@ -108,7 +110,7 @@ class Trainer:
     @property
     def sets(self) -> tuple[str, ...]:
         """The names of the evaluation sets."""
-        return tuple(self._evaluated)
+        return tuple(self.evaluated)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,7 +121,7 @@ class Trainer:
     @property
     def batches(self) -> int | None:
         """How many batches an epoch has; None if they have no length."""
-        return len(self._train) if hasattr(self._train, "__len__") else None
+        return len(self.train_data) if hasattr(self.train_data, "__len__") else None
 
     # ---- running ----
 
@@ -156,8 +158,8 @@ class Trainer:
         self.epochs = check.integer("fit", "epochs", epochs, 1)
         if isinstance(train, Dataset):
             raise TypeError(f"fit: train must be batches, got {type(train).__name__}; put it into a DataLoader")
-        self._train = train
-        self._evaluated = {} if valid is None else dict(valid) if isinstance(valid, Mapping) else {"valid": valid}
+        self.train_data = train
+        self.evaluated = {} if valid is None else dict(valid) if isinstance(valid, Mapping) else {"valid": valid}
         self.epoch = self.batch = self.step = 0
         self.history, self.stop, self._trained = [], False, False
         if resume is not None:
@@ -240,7 +242,7 @@ class Trainer:
                 "each epoch, as a DataLoader or a list does"
             )
         found = {"epoch": self.epoch + 1, "loss": self._total / self._samples}
-        for name, data in self._evaluated.items():
+        for name, data in self.evaluated.items():
             found |= {f"{name}_{figure}": value for figure, value in self.evaluate(data).items()}
         if self._interrupt.seen:  # in the midst of the evaluation: whoever goes on does it again
             return
@@ -256,13 +258,13 @@ class Trainer:
         if self.batch == 0:
             self._total, self._samples, self._seconds = 0.0, 0, 0.0
             self._epoch_random = random.get_rng_state()
-        if self.batch == 0 or _keeps_place(self._train):
-            batches = iter(self._train)
+        if self.batch == 0 or _keeps_place(self.train_data):
+            batches = iter(self.train_data)
             return batches
         now = random.get_rng_state()  # a checkpoint's; what the epoch drew when it began, it draws again
         assert self._epoch_random is not None
         random.set_rng_state(self._epoch_random)
-        batches = iter(self._train)
+        batches = iter(self.train_data)
         for _ in itertools.islice(batches, self.batch):
             pass
         random.set_rng_state(now)
@@ -355,7 +357,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "optimizer_class": type(self.optimizer).__name__,
             "random": random.get_rng_state(),
-            "data": self._train.state_dict() if _keeps_place(self._train) else None,
+            "data": self.train_data.state_dict() if _keeps_place(self.train_data) else None,
             "place": {
                 "epoch": self.epoch,
                 "batch": self.batch,
@@ -394,13 +396,13 @@ class Trainer:
             raise ValueError(
                 f"the callbacks with a state were {there}, here they are {here}; give the Trainer the same"
             )
-        if _keeps_place(self._train) != (state_dict["data"] is not None):
+        if _keeps_place(self.train_data) != (state_dict["data"] is not None):
             kept = "kept" if state_dict["data"] is not None else "did not keep"
-            raise ValueError(f"the data {kept} their place, {type(self._train).__name__} does not do the same")
+            raise ValueError(f"the data {kept} their place, {type(self.train_data).__name__} does not do the same")
         self.model.load_state_dict(state_dict["model"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
         if state_dict["data"] is not None:
-            self._train.load_state_dict(state_dict["data"])
+            self.train_data.load_state_dict(state_dict["data"])
         for callback, (_, state) in zip(remembering, state_dict["callbacks"], strict=True):
             callback.load_state_dict(state)
         random.set_rng_state(state_dict["random"])

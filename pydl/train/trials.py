@@ -93,7 +93,7 @@ class RateSearch:
 def overfit_one_batch(trainer: Trainer, train: Batches, steps: int) -> list[float]:
     """See :meth:`pydl.train.Trainer.overfit_one_batch`."""
     count = check.integer("overfit_one_batch", "steps", steps, 1)
-    with _untouched(trainer, train):
+    with untouched(trainer, train):
         batch = next(_batches("overfit_one_batch", train))
         return [trainer.update(batch)[0] for _ in range(count)]
 
@@ -105,7 +105,7 @@ def dry_run(trainer: Trainer, train: Any, valid: Any, steps: int) -> DryRun:
         raise TypeError(f"dry_run: needs batches with a length, such as a DataLoader has, got {type(train).__name__}")
     sets = {} if valid is None else valid if isinstance(valid, Mapping) else {"valid": valid}
     times = []
-    with _untouched(trainer, train, *sets.values()):
+    with untouched(trainer, train, *sets.values()):
         batches = _batches("dry_run", train)
         first = next(batches)
         trainer.update(first)
@@ -127,7 +127,7 @@ def find_lr(trainer: Trainer, train: Batches, lowest: float, highest: float, ste
         raise ValueError(f"find_lr: needs 0 < lowest < highest, got {lowest} and {highest}")
     rates: list[float] = []
     losses: list[float] = []
-    with _untouched(trainer, train):
+    with untouched(trainer, train):
         groups = trainer.optimizer.param_groups
         shares = [group["lr"] / groups[0]["lr"] if groups[0]["lr"] else 1.0 for group in groups]
         mean = 0.0
@@ -171,7 +171,7 @@ def _batches(op: str, data: Batches) -> Iterator[Any]:
 
 
 @contextmanager
-def _untouched(trainer: Trainer, *data: Batches) -> Iterator[None]:
+def untouched(trainer: Trainer, *data: Batches) -> Iterator[None]:
     """Train within the block; parameters, buffers, modes, optimizer and random numbers are as before afterwards."""
     model, optimizer = trainer.model, trainer.optimizer
     values = {name: tensor._array.copy(order="K") for name, tensor in _tensors(trainer)}

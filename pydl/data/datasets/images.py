@@ -6,7 +6,7 @@ import io
 import operator
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from pydl.native import Array
 
 PathLike = str | os.PathLike[str]
 Change = Callable[..., Any] | None
+Found = TypeVar("Found")
 _MODES = ("RGB", "L", "RGBA")
 
 
@@ -50,7 +51,7 @@ def read_image(path: PathLike, mode: str = "RGB") -> Tensor:
     return Tensor(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
 
 
-def decoded(path: PathLike, turn: Callable[[Any], Array]) -> Array:
+def decoded(path: PathLike, turn: Callable[[Any], Found]) -> Found:
     """Open an image file with pillow and return what ``turn`` makes of the picture.
 
     Raises:
