@@ -39,12 +39,20 @@ NAMED = {
     "data/extras.py import_module": "likewise",
     "onnx/files.py importlib": "the packages onnx and protobuf, by names that stand in the file",
     "onnx/files.py import_module": "likewise",
+    "cli/run.py importlib": "the parts of the command line, from a list in the file",
+    "cli/run.py import_module": "likewise",
+    "runs/exchange.py importlib": "the packages onnx and protobuf, by names that stand in the file",
+    "runs/exchange.py import_module": "likewise",
+    "runs/exchange.py find_spec": "whether an extra is installed",
+    "runs/making.py importlib": "the user's own `file.py:function`, asked for on the command line",
+    "runs/making.py spec_from_file_location": "likewise",
+    "runs/making.py exec_module": "likewise",
     "config.py importlib": "metadata of installed packages, for `doctor`",
     "plot/style.py importlib": "whether an extra is installed",
     "plot/style.py find_spec": "likewise",
 }
 # Where a name may come from a variable: each such call is given only names that stand in the source.
-VARIABLE = {"__init__.py", "data/__init__.py", "data/extras.py"}
+VARIABLE = {"__init__.py", "data/__init__.py", "data/extras.py", "cli/run.py"}
 
 
 def uses(tree):
