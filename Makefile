@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.[ch] csrc/kernels/*.[ch])
 
-.PHONY: demo test check bench lint docs build clean
+.PHONY: demo test check fuzz faults soak bench lint docs build clean
+MINUTES ?= 30
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m pydl demo
@@ -15,6 +16,18 @@ test: $(VENV)/.test
 
 check: $(VENV)/.test
 	$(BIN)/python -m pytest -m check
+
+# What takes too long for every change: each ends with figures, and fails when a promise of docs/reliability.md is broken.
+fuzz: $(VENV)/.test
+	$(BIN)/python tests/fuzz.py 50000
+	$(BIN)/python tests/hostile.py 100000
+	$(BIN)/python tests/strangers.py 20000
+
+faults: $(VENV)/.test
+	$(BIN)/python tests/kills.py 1000
+
+soak: $(VENV)/.test
+	$(BIN)/python tools/soak.py --minutes $(MINUTES) --out docs/images/soak.png
 
 bench: $(VENV)/.test
 	$(BIN)/python -m pydl bench

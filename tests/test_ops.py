@@ -10,12 +10,14 @@ from guard import guard_kernels, guarded_workspace
 
 import pydl
 from pydl import native
+from pydl.nn import functional as F
 
 ISAS = native.available_isas()
 DTYPES = [np.float32, np.float64]
 EPS = {np.float32: 2.0**-24, np.float64: 2.0**-53}
 CASES = CASES + LAYER_CASES
-SUMS = ("sum", "mean", "matmul", "linear", "layer_norm", "kl_div", "huber_loss")  # over more than one axis of memory
+SUMS = ("sum", "mean", "matmul", "linear", "layer_norm", "kl_div", "huber_loss", "mse_loss", "l1_loss")
+SUMS += ("binary_cross_entropy",)  # over more than one axis of memory
 
 
 def draw(case, rng, integers):
@@ -196,6 +198,13 @@ def test_memory_layout_changes_nothing(case, rng):
         # sums of another memory order add up in another order
         tolerance = 1e-5 if case.op in SUMS else 0
         np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_every_function_of_nn_is_in_the_table():
+    named = {case.op for case in CASES}
+    drawn = {"dropout", "dropout1d", "dropout2d"}  # test_nn.py counts them
+    functions = {name for name, f in vars(F).items() if callable(f) and name.islower() and name[0] != "_"}
+    assert functions - named - drawn - {"relu_", "one_hot"} == set()
 
 
 @pytest.mark.parametrize("refusal", REFUSALS + LAYER_REFUSALS, ids=str)

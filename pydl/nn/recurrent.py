@@ -16,6 +16,7 @@ from pydl.ops import check
 from pydl.ops.recurrent import GATES, recurrent
 
 State = Tensor | tuple[Tensor, Tensor] | None
+_MOST_LAYERS = 1024  # more would be a slip, which takes memory layer by layer
 
 
 class _Weights(Module):
@@ -71,10 +72,12 @@ class RNNBase(_Weights):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.mode, self._cell = mode, check.choice(name, "mode", mode.lower(), tuple(GATES))
+        self.mode, self._cell = mode, check.choice(name, "mode", str(mode).lower(), tuple(GATES))
         self.input_size = check.integer(name, "input_size", input_size, 0)
         self.hidden_size = check.integer(name, "hidden_size", hidden_size, 1)
         self.num_layers = check.integer(name, "num_layers", num_layers, 1)
+        if self.num_layers > _MOST_LAYERS:
+            raise ValueError(f"{name}: num_layers must be at most {_MOST_LAYERS}, got {num_layers}")
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dropout = check.number(name, "dropout", dropout, 0.0, 1.0)
         if proj_size:

@@ -12,7 +12,7 @@ from pydl.autograd import Tensor
 from pydl.dtypes import DType
 from pydl.native import Array, inverse
 from pydl.ops.check import integer, number
-from pydl.ops.convert import cast, check_device
+from pydl.ops.convert import cast, check_device, held
 from pydl.ops.exchange import array_of, is_foreign
 from pydl.ops.shape import sizes
 
@@ -101,6 +101,8 @@ def _from_python(name: str, data: Any, wanted: DType | None) -> Array:
         if x.dtype.kind == "O" and wanted is None:
             raise OverflowError(f"{name}: expects numbers of at most 64 bits, got {data!r}")
         raise TypeError(f"{name}: expects numbers, got elements of {x.dtype}")
+    if wanted is not None and wanted.kind in "iu" and x.dtype.kind in "iu" and x.size:
+        held(name, int(x.min()), wanted), held(name, int(x.max()), wanted)
     if wanted is None and x.dtype == np.float64:
         first = next((item for item in _leaves(data) if isinstance(item, (np.ndarray, np.generic))), None)
         if first is None or first.dtype != np.float64:
@@ -216,7 +218,7 @@ def _filled(name: str, size: tuple[Any, ...], value: Any, dtype: Any, device: An
     check_device(device)
     array = allocated(name, sizes(name, size), _dtype(name, dtype))
     if value is not None:
-        array.fill(value)
+        array.fill(held(name, value, array.dtype) if type(value) is int and array.dtype.kind in "iu" else value)
     return finished(array, requires_grad)
 
 
@@ -244,7 +246,7 @@ def _like(name: str, input: Tensor, value: Any, dtype: Any, device: Any, require
     axes = native.order(x) or tuple(range(x.ndim))
     memory = allocated(name, tuple([x.shape[axis] for axis in axes]), _dtype(name, dtype, x.dtype))
     if value is not None:
-        memory.fill(value)
+        memory.fill(held(name, value, memory.dtype) if type(value) is int and memory.dtype.kind in "iu" else value)
     return finished(memory.transpose(inverse(axes)), requires_grad)
 
 
@@ -296,11 +298,16 @@ def arange(
     first, last = (0, start) if end is None else (start, end)
     whole = all(isinstance(n, (int, np.integer)) for n in (first, last, step))
     for name, n in (("start", first), ("end", last), ("step", step)):
-        number("arange", name, n)
+        if not math.isfinite(number("arange", name, n)):
+            raise ValueError(f"arange: {name} must be a finite number, got {n}")
+    kind = _dtype("arange", dtype, dtypes.int64 if whole else dtypes.float32)
+    if kind == dtypes.int64:
+        first, last, step, whole = int(first), int(last), int(step), True
     if step == 0 or (last - first) / step < 0:
         raise ValueError(f"arange: from {first} to {last} in steps of {step} never ends")
     count = -(-(last - first) // step) if whole else math.ceil((last - first) / step)
-    kind = _dtype("arange", dtype, dtypes.int64 if whole else dtypes.float32)
+    if kind.kind != "f":  # as many as the numbers given make, of their whole parts
+        first, step, whole = int(first), int(step), True
     allocated("arange", (int(count),), kind)
     places: Any = np.arange(int(count), dtype=np.int64 if whole else np.float64)
     values = places * step + first
@@ -310,10 +317,39 @@ def arange(
 def linspace(
     start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Return `steps` numbers at equal distances from `start` to `end`, both included."""
+    """Return `steps` numbers at equal distances from `start` to `end`, both included.
+
+    Args:
+        start: The first number, or a tensor without dimensions that holds it.
+        end: The last, likewise.
+        steps: How many.
+        dtype: float32 if left out; for integers the whole parts of `start` and `end` count.
+        device: None or ``"cpu"``.
+        requires_grad: Whether gradients are computed for it.
+
+    Raises:
+        TypeError: `start` or `end` is no number, `steps` no integer.
+        ValueError: A tensor with dimensions is given, or `steps` is negative.
+    """
     check_device(device)
-    count = integer("linspace", "steps", steps, 0)
-    return finished(np.linspace(start, end, count).astype(_dtype("linspace", dtype)), requires_grad)
+    count, kind = integer("linspace", "steps", steps, 0), _dtype("linspace", dtype)
+    ends = [_single("linspace", name, n) for name, n in (("start", start), ("end", end))]
+    if kind.kind != "f":
+        ends = [math.trunc(n) for n in ends]
+    array = allocated("linspace", (count,), kind)
+    with np.errstate(all="ignore"):
+        array[...] = np.linspace(ends[0], ends[1], count)
+    return finished(array, requires_grad)
+
+
+def _single(name: str, argument: str, value: Any) -> Any:
+    """Return a number, out of a tensor without dimensions if need be."""
+    if isinstance(value, Tensor):
+        if value._array.ndim:
+            raise ValueError(f"{name}: {argument} must be a number or have no dimensions, got {value._array.shape}")
+        value = value.item()
+    number(name, argument, value)
+    return value
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -183,8 +183,9 @@ def _grouped(op: str, input: Tensor, groups: int, weight: Tensor | None, bias: T
     try:
         forms = [None if t is None else t._layout or layout_of(t) for t in (input, weight, bias)]
         plan = _groups(op, groups, *forms)
-    except AttributeError:
+    except (AttributeError, TypeError):  # something is no tensor or no int
         float_dtype(op, input=input, weight=weight, bias=bias)
+        check.integer(op, "num_groups", groups)
         raise
     kernels, sizes = plan.kernels, plan.sizes
     x, y, mean, rstd = lying(input, plan.x), make(plan.x), make(plan.moments)._pointer, make(plan.moments)._pointer
