@@ -28,6 +28,7 @@ HOMES = (  # one page each, in docs/api
     "pydl.data",
     "pydl.models",
     "pydl.train",
+    "pydl.distributed",
     "pydl.metrics",
     "pydl.boxes",
     "pydl.cost",

@@ -98,6 +98,18 @@ def _read_cifar(path: Path) -> Any:
     return CIFAR10(path.parent)[0]
 
 
+def _torch(folder: Path) -> Path:
+    written = Path(__file__).with_name("torch_checkpoint.pt").read_bytes()
+    (folder / "a.pt").write_bytes(written)
+    return folder / "a.pt"
+
+
+def _read_torch(path: Path) -> Any:
+    from pydl.io import load_torch
+
+    return load_torch(path)
+
+
 def _voc(folder: Path) -> Path:
     from test_data_voc import write_set
 
@@ -200,6 +212,7 @@ READERS = [
     Reader("idx-gz", lambda folder: _idx(folder, "x.idx.gz"), _read_idx),
     Reader("mnist", _mnist, _read_mnist),
     Reader("cifar", _cifar, _read_cifar),
+    Reader("torch", _torch, _read_torch),
     Reader("voc", _voc, _read_voc, ("PIL",)),
     Reader("voc-mask", _voc_mask, _read_voc_mask, ("PIL",)),
     Reader("coco", _coco, _read_coco, ("PIL",)),

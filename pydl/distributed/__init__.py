@@ -9,6 +9,8 @@
 run by ``mpiexec -n 4 python train.py``. Outside of ``mpiexec`` it is a job of one process.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from pydl import mpi
 from pydl.distributed.collectives import (
     ReduceOp,
@@ -25,6 +27,7 @@ from pydl.distributed.collectives import (
 )
 from pydl.distributed.data_parallel import DistributedDataParallel
 from pydl.distributed.sampler import DistributedSampler
+from pydl.suggest import missing as _missing
 
 __all__ = [
     "DistributedDataParallel",
@@ -43,3 +46,6 @@ __all__ = [
 ]
 
 mpi.guard()
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)

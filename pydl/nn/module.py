@@ -447,5 +447,4 @@ class Module(Checked):
         lines = [f"({name}): " + repr(self.__dict__[name]).replace("\n", "\n  ") for name in self._module_names]
         return text.layout(self._get_name(), self.extra_repr(), lines)
 
-    def _repr_html_(self) -> str:
-        return text.tree(self)
+    _repr_html_ = text.tree
