@@ -72,8 +72,8 @@ void KERNEL(gemm)(const struct pydl_gemm *g, const real *a, const real *b, const
  *   LSTM  i, f, g, o = sigmoid, sigmoid, tanh, sigmoid (gates + w h); c = f c + i g; h = o tanh c
  *   GRU   q = w h + bias; r, z = sigmoid(gates + q); n = tanh(gate + r q_n); h = n + z (h - n)
  * with w (gates, H); bias (gates; of GRU, or if D > 0 that of the inputs) or NULL. y: h after each
- * step; h_n, c_n (N, H): after the last. What the way back needs, or NULL: before (rows, H + D): h
- * before each step and its x; c_before; inner: tanh c of LSTM, q_n of GRU. */
+ * step; h_n, c_n (N, H): after the last. What the way back needs, or NULL: before (rows, row): what
+ * each step multiplies; c_before; inner: tanh c of LSTM, q_n of GRU. */
 int64_t KERNEL(recurrent_forward_workspace)(const struct pydl_recurrent *g);
 void KERNEL(recurrent_forward)(const struct pydl_recurrent *g, const int64_t *begin, const real *x,
                                const real *w_ih, const real *w, const real *bias, const real *h0,
@@ -176,6 +176,21 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
                                  const real *gamma, const real *mean, const real *rstd,
                                  const real *dy, const real *y, real *dx, real *dgamma, real *dbeta,
                                  void *workspace);
+
+/* The parts of a batch norm whose rows lie in several processes. mean and var (biased) of the rows
+ * here, rows >= 1. */
+void KERNEL(batch_norm_moments)(int64_t rows, int64_t C, const real *x, real *mean, real *var,
+                                void *workspace);
+/* sum = sum dy and product = sum dy (x - mean) of the rows here; dy counts as in the backward */
+void KERNEL(batch_norm_sums)(int64_t rows, int64_t C, const real *x, const real *mean,
+                             const real *dy, const real *y, real *sum, real *product,
+                             void *workspace);
+/* dx = gamma rstd (dy - sum - (x - mean) rstd^2 product), sum and product being those of all rows
+ * divided by their number */
+void KERNEL(batch_norm_backward_input)(int64_t rows, int64_t C, const real *x, const real *gamma,
+                                       const real *mean, const real *rstd, const real *dy,
+                                       const real *y, const real *sum, const real *product,
+                                       real *dx);
 
 /* ---- layer_norm.c: x (rows, D), statistics over each row, D >= 1 ---- */
 

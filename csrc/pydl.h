@@ -64,11 +64,12 @@ struct pydl_pool2d {
  * begin[t] <= row < begin[t + 1], one for each sequence that is so long, the longest first, so that
  * their number never grows. Gates have 1 (RNN), 4 (LSTM: input, forget, cell, output) or 3 (GRU:
  * reset, update, new) times H columns. D > 0: each step multiplies its inputs of D features too,
- * but GRU's. Sequences first <= n < last are computed. */
+ * but GRU's. What a step multiplies lies in rows of `row` >= H + D + 1 reals: its h, its x, 1, and
+ * zeros. Sequences first <= n < last are computed. */
 enum pydl_cell { PYDL_RNN_TANH, PYDL_RNN_RELU, PYDL_LSTM, PYDL_GRU };
 
 struct pydl_recurrent {
-    int64_t cell, T, N, H, D, reverse;
+    int64_t cell, T, N, H, D, reverse, row;
     int64_t first, last;
 };
 

@@ -229,6 +229,7 @@ if _typing.TYPE_CHECKING:
         bench as bench,
         boxes as boxes,
         cost as cost,
+        distributed as distributed,
         numeric as numeric,
         onnx as onnx,
         plot as plot,
@@ -239,7 +240,16 @@ if _typing.TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> _typing.Any:
-        if name in ("bench", "boxes", "cost", "numeric", "onnx", "plot", "train"):  # imported when first asked for
+        if name in (
+            "bench",
+            "boxes",
+            "cost",
+            "distributed",
+            "numeric",
+            "onnx",
+            "plot",
+            "train",
+        ):  # imported when first asked for
             return _import_module(f"pydl.{name}")
         if name in ("lint", "profile"):
             return getattr(_import_module("pydl.linter" if name == "lint" else "pydl.profiler"), name)

@@ -27,7 +27,7 @@ from pydl.grad_mode import (
     no_grad as no_grad,
     set_grad_enabled as set_grad_enabled,
 )
-from pydl.hooks import Handle as Handle, weak_setter
+from pydl.hooks import Handle as Handle, on_gradient, on_whole, weak_setter
 from pydl.native import Array, Layout
 from pydl.watch import tell, watchers
 
@@ -176,14 +176,11 @@ class Tensor(Methods):
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Handle:
         """Call `hook` with this tensor's gradient in :meth:`backward`; what it returns, if not None, replaces it."""
-        if not self.requires_grad:
-            raise RuntimeError("register_hook: the tensor requires no gradient")
-        if self._node is None:
-            hooks = self.__dict__.setdefault("_hooks", {})
-            return Handle(hooks, hook)
-        if self._node.hooks is None:
-            self._node.hooks = {}
-        return Handle(self._node.hooks, (self._index, hook))
+        return on_gradient(self, hook)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> Handle:
+        """Call ``hook(leaf)`` in :meth:`backward` as soon as all that this leaf gets has been added to its ``grad``."""
+        return on_whole(self, hook)
 
     def retain_grad(self) -> None:
         """Keep :attr:`grad` although this is not a leaf."""

@@ -6,6 +6,7 @@ A box is (x1, y1, x2, y2): its left, top, right and bottom edge, x1 <= x2 and y1
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from pydl import ops
 from pydl.autograd import Tensor, no_grad
 from pydl.native import Array
 from pydl.ops import check
+from pydl.suggest import missing as _missing
 
 Values = Tensor | Array
 _FORMATS = ("xyxy", "xywh", "cxcywh")
@@ -219,3 +221,7 @@ def _checked(op: str, name: str, boxes: Values) -> Tensor:
     if tensor.ndim != 2 or tensor.shape[1] != 4:
         raise ValueError(f"{op}: expects {name} (N, 4), a row of x1, y1, x2, y2 for each, got {tuple(tensor.shape)}")
     return tensor if tensor.is_floating_point() else tensor.float()
+
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)

@@ -14,12 +14,12 @@ from pydl.autograd import Tensor, no_grad
 from pydl.bench import machine
 from pydl.bench.baseline import NumpyNet
 from pydl.config import report
-from pydl.data import TensorDataset
+from pydl.data import TensorDataset, digits
 from pydl.native import Array
 from pydl.nn import functional
 from pydl.optim import SGD
+from pydl.runs.training import make_loader, one_cycle, say_line, say_nothing
 from pydl.train import Scheduler, Trainer, predict
-from pydl.train.command import load, make_loader, one_cycle, say_line, say_nothing
 
 # Chosen by the accuracy on 800 training digits held out; the test digits chose nothing.
 EPOCHS, BATCH_SIZE, RATE, MOMENTUM, WEIGHT_DECAY, SHIFT = 12, 64, 0.1, 0.9, 1e-3, 2
@@ -55,10 +55,10 @@ def run(
         OSError: The folder cannot be written.
     """
     os.makedirs(out, exist_ok=True)
-    training, test, classes = load("digits")
+    training, test = digits(train=True), digits(train=False)
     random.manual_seed(seed)
-    model = models.cnn(tuple(training[0].shape[1:]), classes)
-    loader = make_loader(*training, batch_size=batch_size, seed=seed, shift_pixels=SHIFT, limit=limit)
+    model = models.cnn()
+    loader = make_loader(training, batch_size=batch_size, seed=seed, shift_pixels=SHIFT, limit=limit)
     optimizer = SGD(model.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
     schedule = one_cycle(optimizer, RATE, epochs * len(loader))
     say = say_nothing if quiet else say_line
@@ -67,7 +67,7 @@ def run(
     cpu = report()["cpu"]
     say(f"pydl {__version__} on {cpu}: {native.isa} kernels, {threads} thread{'s' if threads > 1 else ''}")
     say(
-        f"{len(loader.dataset):,} training and {len(test[1]):,} test digits of 28x28; "
+        f"{len(loader.dataset):,} training and {len(test):,} test digits of 28x28; "
         f"a CNN of 16 and 32 channels with {size:,} parameters"
     )
     trainer = Trainer(
@@ -78,11 +78,12 @@ def run(
         callbacks=[Scheduler(schedule)],
         progress=not quiet,
     )
-    log = trainer.fit(loader, {"test": TensorDataset(*test)}, epochs=epochs)
+    log = trainer.fit(loader, {"test": test}, epochs=epochs)
     accuracy = log[-1]["test_accuracy"]
     seconds = sum(entry["seconds"] for entry in log)
     say(f"test accuracy {accuracy:.1%} after {seconds:.1f} s of training\n")
-    speed = measure(model, training[0], training[1], batch_size)
+    images, labels = training.tensors
+    speed = measure(model, images, labels, batch_size)
     for line in _speed_lines(speed):
         say(line)
     pictures = {}
@@ -99,7 +100,7 @@ def run(
         "seed": seed,
         "batch_size": batch_size,
         "training_images": len(loader.dataset),
-        "test_images": len(test[1]),
+        "test_images": len(test),
         "parameters": size,
         "epochs": log,
         "seconds": seconds,
@@ -170,19 +171,19 @@ def measure(model: nn.Module, images: Tensor, labels: Tensor, batch_size: int) -
     }
 
 
-def draw(out: str, model: nn.Module, test: tuple[Tensor, Tensor], log: list[dict[str, float]]) -> dict[str, str]:
+def draw(out: str, model: nn.Module, test: TensorDataset, log: list[dict[str, float]]) -> dict[str, str]:
     """Write the pictures of a training.
 
     Args:
         out: The folder, which must be there.
         model: The lecture's CNN.
-        test: Images and labels.
+        test: Images and labels, all of them.
         log: What ``Trainer.fit`` returned.
 
     Returns:
         The path of each picture by its name.
     """
-    images, labels = test
+    images, labels = test.tensors
     scores = predict(model, images)
     probabilities: Array = functional.softmax(scores, 1).numpy()
     matrix = metrics.confusion_matrix(scores, labels)

@@ -15,7 +15,7 @@ from pydl.nn.module import Module
 from pydl.walk import grad
 
 if TYPE_CHECKING:
-    from pydl.numeric.report import Report
+    from pydl import numeric
 
 _EVERY_ELEMENT = 1000  # beyond this many elements of an input, one random direction is tried instead
 
@@ -36,7 +36,7 @@ def gradcheck(  # type: ignore[overload-overlap] # a Module is callable, too
     loss: Callable[..., Tensor] | None = None,
     target: Any = None,
     samples: int = 20,
-) -> Report: ...
+) -> numeric.Report: ...
 
 
 @overload
@@ -66,7 +66,7 @@ def gradcheck(
     loss: Callable[..., Tensor] | None = None,
     target: Any = None,
     samples: int = 20,
-) -> bool | Report:
+) -> bool | numeric.Report:
     """Compare the gradient of a function or of a model with ``(f(x + eps) - f(x - eps)) / (2 eps)``.
 
     The results of a function are weighted with fixed random numbers and summed, and that sum's gradient is checked: for

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Collection, Sequence
 
 
 def affinity() -> int:
     """Return the number of CPUs that the scheduler may give this process."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(cpus())
 
 
 def cpu_quota(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> float | None:
@@ -58,13 +57,49 @@ def _read(path: str) -> str:
         return ""
 
 
+def cpus() -> list[int]:
+    """Return the numbers of the CPUs that the scheduler may give this process."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def wanted_threads() -> int | None:
+    """Return what ``OMP_NUM_THREADS`` says, None where it says nothing."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(wanted) if wanted.isdigit() and int(wanted) > 0 else None
+
+
+def threads_among(masks: Sequence[Collection[int]], own: int, quota: float | None = None) -> int:
+    """Return how many threads one of several processes of a machine should use.
+
+    A CPU that several of them may run on counts as a share for each, and the cgroup's quota is divided evenly.
+
+    Args:
+        masks: The CPUs that each process may run on.
+        own: Which of the processes.
+        quota: The CPUs' worth of time that all of them have together; that of :func:`cpu_quota` if None.
+
+    Returns:
+        At least 1.
+
+    Example:
+        >>> threads_among([[0, 1, 2, 3]] * 2, 0), threads_among([[0, 1], [2, 3, 4]], 1)
+        (2, 3)
+    """
+    share = sum(1 / sum(cpu in mask for mask in masks) for cpu in masks[own])
+    quota = cpu_quota() if quota is None else quota
+    if quota is not None:
+        share = min(share, math.ceil(quota) / len(masks))
+    return max(1, math.floor(share + 1e-6))
+
+
 def default_threads() -> int:
     """Return how many threads kernels use unless told otherwise.
 
     ``OMP_NUM_THREADS`` where it is set, else the CPUs of the affinity mask, at most the cgroup's quota rounded up.
     """
-    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if wanted.isdigit() and int(wanted) > 0:
-        return int(wanted)
-    quota = cpu_quota()
+    wanted, quota = wanted_threads(), cpu_quota()
+    if wanted is not None:
+        return wanted
     return affinity() if quota is None else max(1, min(affinity(), math.ceil(quota)))

@@ -80,10 +80,10 @@ class Kernels:
 
 
 def _kernels(isa: str) -> dict[np.dtype[Any], Kernels]:
-    """Return the kernels of a build for each element type; what is not built for AVX-512 runs AVX2's."""
+    """Return the kernels of a build for each element type; float64 has one build on x86-64, which is for checks."""
     found: dict[np.dtype[Any], Kernels] = {}
     for dtype, suffix in _SUFFIX.items():
-        found[dtype] = Kernels(isa if hasattr(lib, f"pydl_{isa}_{suffix}_gemm") else "avx2", suffix)
+        found[dtype] = Kernels(isa if hasattr(lib, f"pydl_{isa}_{suffix}_gemm") else "baseline", suffix)
     return found
 
 

@@ -7,11 +7,13 @@ import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 import numpy as np
 
 from pydl.autograd import Tensor
 from pydl.native import Array
+from pydl.suggest import missing as _missing
 
 _DEFAULT_SEED = 67280421310721  # PyTorch's: an unseeded Generator() repeats itself there too
 _STATE_BYTES = 48  # state 16, increment 16, first seed 8, spare 32-bit draw 4, whether it is there 4
@@ -243,3 +245,7 @@ def _restored(state: Array) -> Generator:
     generator = Generator()
     generator.set_state(Tensor(state))
     return generator
+
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 Self = TypeVar("Self", bound="Checked")
@@ -18,13 +19,19 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
         >>> did_you_mean("Dense", ["Conv1d", "Conv2d", "Linear"])
         ''
     """
-    known = {known.lower(): known for known in names}
+    known: dict[str, list[str]] = {}
+    for one in names:
+        known.setdefault(one.lower(), []).append(one)
     if not known:
         return ""
     from difflib import get_close_matches  # only errors need it
 
-    near = get_close_matches(name.lower(), known, 1, 0.7)
-    return f"; did you mean {known[near[0]]!r}?" if near else ""
+    letters = sorted(name.lower())
+    near = get_close_matches(name.lower(), known, 1, 0.7) or [one for one in known if sorted(one) == letters]
+    if not near:
+        return ""
+    best = max(known[near[0]], key=lambda one: one[:1].isupper() == name[:1].isupper())
+    return f"; did you mean {best!r}?"
 
 
 def no_attribute(module: str, names: Iterable[str], name: str) -> AttributeError:
@@ -41,6 +48,23 @@ def no_attribute(module: str, names: Iterable[str], name: str) -> AttributeError
     """
     public = [] if name.startswith("_") else [known for known in names if not known.startswith("_")]
     return AttributeError(f"module {module!r} has no attribute {name!r}{did_you_mean(name, public)}")
+
+
+def missing(module: str) -> Callable[[str], Any]:
+    """Return the ``__getattr__`` of a module, which is asked for names that it does not have.
+
+    Args:
+        module: The module's name. What may be suggested is its ``__all__``, or all that was defined in it and below.
+    """
+
+    def absent(name: str) -> Any:
+        held = vars(sys.modules[module])
+        names = held.get("__all__") or [
+            known for known, value in held.items() if getattr(value, "__module__", "").startswith(module)
+        ]
+        raise no_attribute(module, names, name)
+
+    return absent
 
 
 class Checked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from heapq import heappop, heappush
@@ -11,7 +12,29 @@ import numpy as np
 
 from pydl import native
 from pydl.autograd import Node, Tensor, layout_of, lying, make, wrap
+from pydl.hooks import whole
 from pydl.watch import watchers, within
+
+
+class _Walks(threading.local):
+    """What this thread's walk in progress is to call at its end; None where none fills ``grad``."""
+
+    ends: list[Callable[[bool], None]] | None = None
+
+
+_walks = _Walks()
+
+
+def at_end(end: Callable[[bool], None]) -> bool:
+    """Let the walk in progress call ``end(went well)`` when it is over.
+
+    Returns:
+        False, and nothing will be called, where no walk is in progress that fills ``grad``.
+    """
+    if _walks.ends is None:
+        return False
+    _walks.ends.append(end)
+    return True
 
 
 def backward(
@@ -28,11 +51,19 @@ def backward(
     """
     if create_graph:
         raise RuntimeError("backward: create_graph=True asks for gradients of gradients, which pydl does not have")
-    accumulate = accumulate or _accumulate
-    if watchers:
-        within("backward", tuple(tensors), _walk, tensors, gradients, retain_graph, accumulate)
-    else:
-        _walk(tensors, gradients, retain_graph, accumulate)
+    ends: list[Callable[[bool], None]] | None = None if accumulate else []
+    before, _walks.ends = _walks.ends, ends
+    well = False
+    try:
+        if watchers:
+            within("backward", tuple(tensors), _walk, tensors, gradients, retain_graph, accumulate or _accumulate)
+        else:
+            _walk(tensors, gradients, retain_graph, accumulate or _accumulate)
+        well = True
+    finally:
+        _walks.ends = before
+        for end in ends or ():
+            end(well)
 
 
 def _walk(
@@ -44,6 +75,7 @@ def _walk(
     pending: dict[Node, Any] = {}  # the gradient, or the list of them where a node has several results
     heap: list[tuple[int, Node]] = []  # the latest node first
     late: dict[int, tuple[Tensor, Tensor]] = {}  # leaves with hooks see the whole gradient once, at the end
+    counts = _Counts(tensors) if whole.wanted and accumulate is _accumulate else None
 
     def arrive(edge: Any, g: Tensor, owned: bool) -> None:
         if type(edge) is Node:
@@ -62,6 +94,8 @@ def _walk(
             late[id(edge)] = edge, g if id(edge) not in late else add(late[id(edge)][1], g)
         else:
             accumulate(edge, g, owned)
+            if counts is not None:
+                counts.came(edge)
 
     for y, gradient in zip(tensors, gradients, strict=True):
         if not y.requires_grad:
@@ -84,6 +118,8 @@ def _walk(
         if not retain_graph:
             node.backward, node.edges, node.saved = freed, [], ()
         for edge, g in zip(edges, results, strict=True):
+            if g is None and counts is not None and isinstance(edge, Tensor):
+                counts.passed(edge)
             if edge is None or g is None:
                 continue
             owned = fresh or (
@@ -94,6 +130,54 @@ def _walk(
         for hook in list(leaf.__dict__["_hooks"].values()):
             g = _call_hook(hook, g)
         accumulate(leaf, g, False)
+        if counts is not None:
+            counts.last(leaf)
+    if counts is not None:
+        counts.finish()
+
+
+class _Counts:
+    """How many gradients are still to come for each leaf that has hooks for when its gradient is whole."""
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        self._left: dict[int, int] = {}
+        self._came: dict[int, Tensor] = {}  # leaves that have got some of their gradient
+        seen: set[Node] = set()
+        edges: list[Any] = [edge_to(y) for y in tensors]
+        while edges:
+            edge = edges.pop()
+            node = edge[0] if type(edge) is tuple else edge
+            if type(node) is Node:
+                if node not in seen:
+                    seen.add(node)
+                    edges += node.edges
+            elif node is not None and "_whole_hooks" in node.__dict__:
+                self._left[id(node)] = self._left.get(id(node), 0) + 1
+
+    def came(self, leaf: Tensor) -> None:
+        """Note that a gradient was added."""
+        if id(leaf) in self._left:
+            self._came[id(leaf)] = leaf
+            self.passed(leaf)
+
+    def passed(self, leaf: Tensor) -> None:
+        """Note that one less is to come."""
+        left = self._left.get(id(leaf))
+        if left is not None:
+            self._left[id(leaf)] = left - 1
+            if left == 1 and id(leaf) in self._came:
+                self.last(leaf)
+
+    def last(self, leaf: Tensor) -> None:
+        """Call the hooks."""
+        self._came.pop(id(leaf), None)
+        for hook in list(leaf.__dict__.get("_whole_hooks", {}).values()):
+            hook(leaf)
+
+    def finish(self) -> None:
+        """Call the hooks of leaves for which less came than there was a way for."""
+        for leaf in list(self._came.values()):
+            self.last(leaf)
 
 
 def walked(node: Node) -> RuntimeError:

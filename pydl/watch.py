@@ -72,6 +72,18 @@ def watching(see: See = _nothing, enter: Enter = _nothing, leave: Leave = _nothi
         end(watcher)
 
 
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Tell nobody what this thread does within the block, such as looking at a tensor to show it."""
+    thread = threading.get_ident()
+    told = watchers.pop(thread, ())
+    try:
+        yield
+    finally:
+        if told:
+            watchers[thread] = told
+
+
 def tell(name: str, inputs: Sequence[Tensor | None], results: Sequence[Tensor], saved: Sequence[Tensor] = ()) -> None:
     """Tell this thread's watchers, if it has any, of an op."""
     for watcher in watchers.get(threading.get_ident(), ()):

@@ -254,7 +254,116 @@ OTHERS = [
     ),
 ]
 
-LAYER_CASES = NORMS + EMBEDDINGS + TRANSPOSED + RESIZED + OTHERS
+
+def of_rows(function, *args, **options):
+    """Return the reference of a sequence (N, C, L): that of an image of one row."""
+    return lambda x, *rest: function(
+        x[:, :, None], *[w[:, :, None] if w.ndim == 3 else w for w in rest], *args, **options
+    )[:, :, 0]
+
+
+def chance(rng, shape):
+    return rng.uniform(0.05, 0.95, shape)
+
+
+def crossed(p, t):
+    return -(t * np.log(p) + (1 - t) * np.log(1 - p))
+
+
+def crossed_by_scores(x, t):
+    return np.log1p(np.exp(-np.abs(x))) + np.maximum(x, 0) - x * t
+
+
+CLASSES = np.array([2, 0, 1, 2])
+SEQUENCES_AND_LOSSES = [
+    Case(
+        "conv1d",
+        "sequences",
+        ((2, 6, 11), (4, 3, 3), (4,)),
+        partial(F.conv1d, stride=2, padding=1, groups=2),
+        of_rows(ref.conv2d, stride=(1, 2), padding=(0, 1), groups=2),
+        exact=True,
+        terms=10,
+    ),
+    Case(
+        "max_pool1d",
+        "overlapping",
+        ((2, 5, 11),),
+        partial(F.max_pool1d, kernel_size=3, stride=2, padding=1),
+        lambda x: ref.max_pool2d(x[:, :, None], (1, 3), stride=(1, 2), padding=(0, 1))[0][:, :, 0],
+        exact=True,
+    ),
+    Case(
+        "avg_pool1d",
+        "padding not counted",
+        ((2, 5, 11),),
+        partial(F.avg_pool1d, kernel_size=3, stride=2, padding=1, count_include_pad=False),
+        lambda x: ref.avg_pool2d(x[:, :, None], (1, 3), stride=(1, 2), padding=(0, 1), count_include_pad=False)[
+            :, :, 0
+        ],
+    ),
+    Case(
+        "batch_norm",
+        "inference",
+        ((3, 5, 4, 4), (5,), (5,)),
+        lambda x, w, b: F.batch_norm(x, pydl.zeros(5, dtype=x.dtype), pydl.ones(5, dtype=x.dtype) * 2, w, b),
+        lambda x, w, b: (x / np.sqrt(2 + 1e-5)) * w[:, None, None] + b[:, None, None],
+    ),
+    *[
+        Case("max", f"along {dim} of {shape}", (shape,), lambda x, d=dim: x.max(d).values, partial(np.max, axis=dim))
+        for dim, shape in [(1, (5, 40)), (0, (40, 5)), (1, (2, 17, 3))]
+    ],
+    Case("relu6", "function", ((3, 37),), F.relu6, lambda x: np.clip(x, 0, 6), draw=wide),
+    Case("mse_loss", "mean", ((4, 9), (4, 9)), F.mse_loss, lambda x, y: ((x - y) ** 2).mean()),
+    Case("l1_loss", "sum", ((4, 9), (4, 9)), partial(F.l1_loss, reduction="sum"), lambda x, y: np.abs(x - y).sum()),
+    Case(
+        "smooth_l1_loss",
+        "beta 0.5",
+        ((4, 9), (4, 9)),
+        partial(F.smooth_l1_loss, beta=0.5, reduction="none"),
+        lambda x, y: huber(x, y, 0.5) / 0.5,
+    ),
+    Case(
+        "binary_cross_entropy",
+        "mean",
+        ((4, 9), (4, 9)),
+        F.binary_cross_entropy,
+        lambda p, t: crossed(p, t).mean(),
+        draw=chance,
+    ),
+    Case(
+        "binary_cross_entropy_with_logits",
+        "none",
+        ((4, 9), (4, 9)),
+        partial(F.binary_cross_entropy_with_logits, reduction="none"),
+        crossed_by_scores,
+    ),
+    Case(
+        "nll_loss",
+        "mean",
+        ((4, 3),),
+        lambda x: F.nll_loss(x, pydl.from_numpy(CLASSES)),
+        lambda x: -x[np.arange(4), CLASSES].mean(),
+    ),
+    *[
+        Case(
+            "pad",
+            f"{mode} {border}",
+            ((2, 3, 5, 6),),
+            partial(F.pad, pad=border, mode=mode),
+            partial(np.pad, pad_width=((0, 0), (0, 0), border[2:], border[:2]), mode=named),
+            exact=True,
+        )
+        for mode, named, border in [
+            ("constant", "constant", (1, 2, 0, 3)),
+            ("reflect", "reflect", (2, 1, 1, 0)),
+            ("replicate", "edge", (3, 0, 1, 2)),
+            ("circular", "wrap", (2, 2, 1, 3)),
+        ]
+    ],
+]
+
+LAYER_CASES = NORMS + EMBEDDINGS + TRANSPOSED + RESIZED + OTHERS + SEQUENCES_AND_LOSSES
 
 
 # ---- what must be refused, and in which words ----

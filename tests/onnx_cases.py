@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
 import warnings
 from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx.backend.test.case import node as cases
 from onnx.backend.test.loader import load_model_tests
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
@@ -23,7 +27,26 @@ def node_tests(operators=OPERATORS):
     """Return the tests of some operators, and those of the same with simpler ones in their place, by name."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package computes what it wants, infinities included
-        tests = {test.name: test for test in load_model_tests(kind="node")}
+        return of_operators(load_model_tests(kind="node"), operators)
+
+
+@functools.cache
+def files_of_node_tests():
+    """Return the names of the package's files of node tests, by those names without underscores."""
+    return {name.replace("_", ""): name for _, name, _ in pkgutil.iter_modules(cases.__path__)}
+
+
+def cases_of(operator):
+    """Return the tests of an operator from the package's file of it, whose import computes what they must give."""
+    name = files_of_node_tests()[operator.lower()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        importlib.import_module(f"{cases.__name__}.{name}")
+    return of_operators(cases._NodeTestCases, {operator})
+
+
+def of_operators(tests, operators):
+    tests = {test.name: test for test in tests}
     plain = {
         name: test
         for name, test in tests.items()

@@ -269,7 +269,7 @@ def test_views_and_indices(name, layout):
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("border", [(1, 2), (1, 0, 2, 1), (-1, 2)])
 def test_pad(mode, border):
-    if mode != "constant" and min(border) < 0:
+    if mode == "reflect" and min(border) < 0:
         pytest.skip("torch and pydl differ on what negative borders mean here")
     shape = (2, 3, 4, 5) if len(border) == 4 else (2, 4, 5)
     compare(

@@ -8,7 +8,6 @@ import pytest
 import pydl
 from pydl import models
 from pydl.autograd import Tensor
-from pydl.nn import init
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: nothing to compare with")
 
@@ -38,18 +37,6 @@ NETWORKS = {
 }
 
 
-class Nothing:
-    """A stream of zeros: the weights come from the other side, and drawing 138 million numbers takes long."""
-
-    def uniform(self, low, high, size):
-        return np.broadcast_to(0.0, size)
-
-    normal = uniform
-
-    def standard_normal(self, count):
-        return np.zeros(count)
-
-
 def values(model, seed=0):
     """Weights and statistics of a torch model, drawn so that signals neither die nor explode."""
     rng = np.random.default_rng(seed)
@@ -65,13 +52,12 @@ def values(model, seed=0):
     return state
 
 
-def pair(name, monkeypatch, **options):
+def pair(name, undrawn, **options):
     given, _ = NETWORKS[name]
     with torch.device("meta"):
         reference = getattr(theirs, name)(**{**given, **options})
     reference.to_empty(device="cpu")
-    with monkeypatch.context() as patched:
-        patched.setattr(init, "_stream", lambda generator: Nothing())
+    with undrawn():  # the weights come from the other side
         options.pop("init_weights", None)
         ours = getattr(models, name)(**options)
     state = values(reference)
@@ -80,6 +66,11 @@ def pair(name, monkeypatch, **options):
     assert not loaded.missing_keys
     assert not loaded.unexpected_keys
     return ours, reference
+
+
+def slow(*names, among):
+    """The names; some are left to `make check`: their weights are many, and their parts those of the others."""
+    return [pytest.param(name, marks=pytest.mark.check if name in names else ()) for name in among]
 
 
 def images(rng, size, count=2):
@@ -93,9 +84,9 @@ def close(ours, reference):
     )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_keys_shapes_and_results_are_torchvisions(name, rng, monkeypatch):
-    ours, reference = pair(name, monkeypatch)
+@pytest.mark.parametrize("name", slow("vgg16", "alexnet", "resnet34", "resnet50", among=NETWORKS))
+def test_keys_shapes_and_results_are_torchvisions(name, rng, undrawn):
+    ours, reference = pair(name, undrawn)
     own = {key: tuple(value.shape) for key, value in ours.state_dict().items()}
     assert own == {key: tuple(value.shape) for key, value in reference.state_dict().items()}
     x = images(rng, NETWORKS[name][1])
@@ -103,9 +94,9 @@ def test_keys_shapes_and_results_are_torchvisions(name, rng, monkeypatch):
         close(ours.eval()(Tensor(x)), reference.eval()(torch.from_numpy(x)))
 
 
-def test_googlenet_in_training_has_two_more_heads(rng, monkeypatch):
-    ours, reference = pair("googlenet", monkeypatch, dropout=0.0, dropout_aux=0.0)
-    x = images(rng, 64, 4)
+def test_googlenet_in_training_has_two_more_heads(rng, undrawn):
+    ours, reference = pair("googlenet", undrawn, dropout=0.0, dropout_aux=0.0)
+    x = images(rng, 64)
     with torch.no_grad(), pydl.no_grad():
         own, other = ours(Tensor(x)), reference(torch.from_numpy(x))
     assert own._fields == other._fields
@@ -113,29 +104,29 @@ def test_googlenet_in_training_has_two_more_heads(rng, monkeypatch):
         close(a, b)
 
 
-def test_googlenet_transforms_its_input(rng, monkeypatch):
-    ours, reference = pair("googlenet", monkeypatch, transform_input=True)
+def test_googlenet_transforms_its_input(rng, undrawn):
+    ours, reference = pair("googlenet", undrawn, transform_input=True)
     x = images(rng, 32, 1)
     with torch.no_grad(), pydl.no_grad():
         close(ours.eval()(Tensor(x)), reference.eval()(torch.from_numpy(x)))
 
 
-def test_googlenet_without_heads_has_no_keys_for_them(monkeypatch):
-    ours, reference = pair("googlenet", monkeypatch, aux_logits=False, num_classes=7)
+def test_googlenet_without_heads_has_no_keys_for_them(undrawn):
+    ours, reference = pair("googlenet", undrawn, aux_logits=False, num_classes=7)
     assert list(ours.state_dict()) == list(reference.state_dict())
 
 
-@pytest.mark.parametrize("width", [0.35, 1.4])
-def test_mobilenet_of_another_width(width, rng, monkeypatch):
-    ours, reference = pair("mobilenet_v2", monkeypatch, width_mult=width, num_classes=5)
+@pytest.mark.parametrize("width", [0.35, pytest.param(1.4, marks=pytest.mark.check)])
+def test_mobilenet_of_another_width(width, rng, undrawn):
+    ours, reference = pair("mobilenet_v2", undrawn, width_mult=width, num_classes=5)
     x = images(rng, 33)
     with torch.no_grad(), pydl.no_grad():
         close(ours.eval()(Tensor(x)), reference.eval()(torch.from_numpy(x)))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
-def test_gradients_are_torchs(name, rng, monkeypatch):
-    ours, reference = pair(name, monkeypatch, num_classes=4, **({"dropout": 0.0} if name == "mobilenet_v2" else {}))
+@pytest.mark.parametrize("name", slow("mobilenet_v2", among=["resnet18", "mobilenet_v2"]))
+def test_gradients_are_torchs(name, rng, undrawn):
+    ours, reference = pair(name, undrawn, num_classes=4, **({"dropout": 0.0} if name == "mobilenet_v2" else {}))
     x = images(rng, 64, 4)
     ours(Tensor(x)).sum().backward()
     reference(torch.from_numpy(x)).sum().backward()
@@ -145,7 +136,9 @@ def test_gradients_are_torchs(name, rng, monkeypatch):
         np.testing.assert_allclose(p.grad.numpy(), expected[key], atol=2e-3 * scale, rtol=1e-2, err_msg=key)
 
 
-@pytest.mark.parametrize("name", ["alexnet", "googlenet", "resnet18", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "name", slow("alexnet", "googlenet", among=["alexnet", "googlenet", "resnet18", "mobilenet_v2"])
+)
 def test_first_weights_are_spread_as_torchvisions(name):
     options = {"init_weights": True} if name == "googlenet" else {}
     torch.manual_seed(0)

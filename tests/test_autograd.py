@@ -26,10 +26,11 @@ def test_array_times_tensor_keeps_the_gradient():
         x.numpy()
 
 
-def test_long_chain():
+@pytest.mark.parametrize("length", [20_000, pytest.param(100_000, marks=pytest.mark.check)])
+def test_long_chain(length):
     x = leaf(1.0)
     y = x
-    for _ in range(100_000):
+    for _ in range(length):
         y = y + 1
     y.backward(pydl.tensor([1.0]))
     assert x.grad.tolist() == [1]
@@ -234,3 +235,74 @@ def test_gradients_own_their_memory():
     x.grad.zero_()
     x.sum().backward()
     assert x.grad.tolist() == [1, 1]
+
+
+def test_a_hook_is_called_once_the_gradient_is_whole():
+    x, w = pydl.ones(3).requires_grad_(), pydl.ones(3).requires_grad_()
+    seen = []
+    handle = w.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf.grad.numpy().copy()))
+    x.register_post_accumulate_grad_hook(lambda leaf: seen.append("x"))
+    y = (x * w) * w + w  # three gradients for w
+    y.sum().backward(retain_graph=True)
+    assert [each if isinstance(each, str) else each.tolist() for each in seen] == ["x", [3, 3, 3]]
+    y.sum().backward()  # on top of what is there
+    assert seen[-1].tolist() == [6, 6, 6]
+    handle.remove()
+    (w * 2).sum().backward()
+    assert len(seen) == 4
+
+
+def test_a_hook_for_whole_gradients_is_not_called_by_grad_and_is_for_leaves_alone():
+    x = pydl.ones(3).requires_grad_()
+    seen = []
+    x.register_post_accumulate_grad_hook(seen.append)
+    pydl.autograd.grad((x * x).sum(), x)
+    assert seen == []
+    x.register_hook(lambda g: g * 2)  # it comes first
+    (x * 1).sum().backward()
+    assert seen == [x]
+    assert x.grad.numpy().tolist() == [2, 2, 2]
+    with pytest.raises(RuntimeError, match="expects a leaf that requires a gradient"):
+        (x * 2).register_post_accumulate_grad_hook(seen.append)
+    with pytest.raises(RuntimeError, match="expects a leaf that requires a gradient"):
+        pydl.ones(1).register_post_accumulate_grad_hook(seen.append)
+
+
+def test_a_hook_is_called_for_a_leaf_that_gets_less_than_it_might():
+    class Half(pydl.Function):
+        @staticmethod
+        def forward(ctx, a, b):
+            return a + b
+
+        @staticmethod
+        def backward(ctx, g):
+            return g, None
+
+    w = pydl.ones(2).requires_grad_()
+    seen = []
+    w.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf.grad.numpy().tolist()))
+    Half.apply(w, w).sum().backward()
+    assert seen == [[1, 1]]
+
+
+def test_what_a_walk_is_to_do_at_its_end_is_told_how_it_went():
+    from pydl.walk import at_end
+
+    told = []
+    assert not at_end(told.append)  # no walk is in progress
+    x = pydl.ones(2).requires_grad_()
+
+    def begin(g):
+        assert at_end(told.append)
+
+    y = x * 2
+    y.register_hook(begin)
+    y.sum().backward()
+    assert told == [True]
+    y = x * 2
+    y.register_hook(begin)
+    x.register_hook(lambda g: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        y.sum().backward()
+    assert told == [True, False]
+    assert not at_end(told.append)

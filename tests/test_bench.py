@@ -22,7 +22,21 @@ def named(part, text):
     return shape
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: f"{shape.part}-{shape.name}".replace(" ", "_"))
+def long(shape):
+    return shape.flops > 4e8 or shape.bytes > 3e7
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(
+            shape,
+            id=f"{shape.part}-{shape.name}".replace(" ", "_"),
+            marks=pytest.mark.check if long(shape) else (),
+        )
+        for shape in SHAPES
+    ],
+)
 def test_every_shape_runs_once(shape):
     shape.prepare(PYDL)()
     if shape.plain is not None:

@@ -16,9 +16,11 @@ from test_tree import same
 import pydl
 from pydl import io, metrics, nn, optim
 from pydl.autograd import Tensor
+from pydl.cli import main
 from pydl.data import DataLoader, TensorDataset
 from pydl.optim import lr_scheduler
-from pydl.train import Callback, Checkpoint, EarlyStopping, Scheduler, Trainer, command
+from pydl.runs import training as command
+from pydl.train import Callback, Checkpoint, EarlyStopping, Scheduler, Trainer
 
 # ---- going on ----
 
@@ -337,12 +339,14 @@ OPTIONS = ("--model", "lenet", "--epochs", "40", "--limit", "200", "--shift", "1
 @pytest.fixture(scope="module")
 def never_stopped(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
-    out, _ = start(*OPTIONS, "--out", folder, "--json").communicate(timeout=120)
-    return json.loads(out)["epochs"], weights(folder)
+    result = command.train(
+        command.Options(model="lenet", epochs=40, limit=200, shift_pixels=1, seed=4), out=str(folder), quiet=True
+    )
+    return result["epochs"], weights(folder)
 
 
-@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
-def test_train_goes_on_where_it_was_ended(tmp_path, way, never_stopped):
+@pytest.mark.parametrize("way", [pytest.param(signal.SIGKILL, marks=pytest.mark.check), signal.SIGINT])
+def test_train_goes_on_where_it_was_ended(tmp_path, way, never_stopped, capsys):
     log, expected = never_stopped
     process = start(*OPTIONS, "--out", tmp_path / "a")
     last = tmp_path / "a" / "last.safetensors"
@@ -357,10 +361,8 @@ def test_train_goes_on_where_it_was_ended(tmp_path, way, never_stopped):
         assert process.returncode == 130
         assert printed.endswith(f"to go on: pydl train --resume {last}\n")
         assert errors == "pydl: interrupted\n"
-    done = start("--resume", last, "--json")
-    out, errors = done.communicate(timeout=120)
-    assert done.returncode == 0, errors
-    found = json.loads(out)
+    assert main(["train", "--resume", str(last), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
     assert weights(tmp_path / "a") == expected
     for name in ("epoch", "loss", "test_loss", "test_accuracy", "lr"):
         assert [entry[name] for entry in found["epochs"]] == [entry[name] for entry in log]

@@ -189,9 +189,11 @@ def test_a_layer_used_twice_has_its_weights_once():
     assert found.unused == 0
 
 
-def test_weights_that_take_no_part_are_named():
-    found = cost.summary(models.googlenet(10), (1, 3, 64, 64))
-    heads = sum(p.numel() for name, p in models.googlenet(10).named_parameters() if name.startswith("aux"))
+def test_weights_that_take_no_part_are_named(undrawn):
+    with undrawn():
+        model = models.googlenet(10)
+    found = cost.summary(model, (1, 3, 64, 64))
+    heads = sum(p.numel() for name, p in model.named_parameters() if name.startswith("aux"))
     assert found.unused == heads
     assert f"not used in this run: {heads:,} weights" in str(found)
 
@@ -341,9 +343,11 @@ def survey_rows():
     ]
     + ["mobilenet_v1", "mobilenet_v2"],
 )
-def test_the_table_in_the_docs(name):
+def test_the_table_in_the_docs(name, undrawn):
     shape, classes = models.MADE_FOR[name]
-    total = cost.summary(models.build(name, shape, classes), (1, *shape)).total
+    with undrawn():
+        model = models.build(name, shape, classes)
+    total = cost.summary(model, (1, *shape)).total
     assert survey_rows()[name] == (total.weights, total.forward.macs)
 
 
@@ -379,9 +383,10 @@ def test_the_survey_counts_the_alexnet_of_two_towers():
     assert total.weights + fully + 4096 + 4096 + 1000 == 60_965_224
 
 
-def test_the_survey_counts_the_resnet50_of_the_paper():
+def test_the_survey_counts_the_resnet50_of_the_paper(undrawn):
     """3.9 G MACs: the first 1 x 1 convolution of a block halves the image there, the 3 x 3 one in torchvision."""
-    model = models.resnet50()
+    with undrawn():
+        model = models.resnet50()
     for name in ("layer2", "layer3", "layer4"):
         block = getattr(model, name)[0]
         block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
@@ -492,9 +497,11 @@ def test_energy_of_a_convolution_by_hand():
     assert row.levels["DRAM"] == 200 * (X + W + Y)
 
 
-def test_energy_is_spent_where_eyeriss_spends_it():
+def test_energy_is_spent_where_eyeriss_spends_it(undrawn):
     """Chen, Emer, Sze 2016: registers in convolutions, DRAM in fully connected layers, conv 80 % of all."""
-    found = cost.energy(models.alexnet(), (16, 3, 227, 227))
+    with undrawn():
+        model = models.alexnet()
+    found = cost.energy(model, (16, 3, 227, 227))
     dominant = {row.type: set() for row in found.rows}
     for row in found.rows:
         dominant[row.type].add(max(row.levels, key=row.levels.get))

@@ -14,16 +14,16 @@ import pydl
 from pydl import cost, metrics, models, nn, plot
 from pydl.bench import baseline, machine
 from pydl.bench.baseline import NumpyNet
+from pydl.cli import main
 from pydl.optim import SGD
 
 PNG = b"\x89PNG\r\n\x1a\n"
 NAMES = ("summary", "curves", "filters", "confusion", "mistakes")
 
 
-def demo(*arguments, before="", env=None):
-    program = f"import sys\n{before}\nfrom pydl.cli import main\nsys.exit(main(['demo', *sys.argv[1:]]))"
-    command = [sys.executable, "-c", program, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **(env or {})})
+def demo(*arguments):
+    command = [sys.executable, "-m", "pydl", "demo", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.check
@@ -32,6 +32,7 @@ def test_median_of_five_seeds_reaches_97_percent(tmp_path):
     assert sorted(found)[2] >= 0.97, found
 
 
+@pytest.mark.check
 def test_demo_learns_measures_and_draws(tmp_path):
     done = demo("--seed", 1, "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
@@ -46,26 +47,38 @@ def test_demo_learns_measures_and_draws(tmp_path):
             assert file.read(8) == PNG
 
 
-def test_demo_prints_plain_lines_without_a_terminal(tmp_path):
-    done = demo("--epochs", 1, "--limit", 200, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "\r" not in done.stdout
-    assert "epoch 1/1   loss " in done.stdout
+def short_demo(capsys, monkeypatch, out):
+    """Run a demo of one epoch and one measurement in this process; return what it prints."""
+    monkeypatch.setattr("pydl.demo._ROUNDS", 1)
+    assert main(["demo", "--epochs", "1", "--limit", "200", "--out", str(out)]) == 0
+    printed, errors = capsys.readouterr()
+    assert errors == ""
+    return printed
+
+
+def test_demo_prints_plain_lines_without_a_terminal(tmp_path, capsys, monkeypatch):
+    printed = short_demo(capsys, monkeypatch, tmp_path)
+    assert "\r" not in printed
+    assert "epoch 1/1   loss " in printed
     for word in ("images/s", "GFLOP/s", "measured peak", "in plain NumPy: pydl is", f"pictures in {tmp_path}: summary"):
-        assert word in done.stdout
+        assert word in printed
+    for name in NAMES:
+        assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
 
 
-def test_demo_does_without_matplotlib(tmp_path):
-    blocked = "sys.modules['matplotlib'] = None"
-    done = demo("--epochs", 1, "--limit", 200, "--out", tmp_path, before=blocked)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith('no pictures without matplotlib: pip install "pydl-cpu[demo]"\n')
+@pytest.fixture
+def no_matplotlib(monkeypatch):
+    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_demo_does_without_matplotlib(tmp_path, capsys, monkeypatch, no_matplotlib):
+    printed = short_demo(capsys, monkeypatch, tmp_path)
+    assert printed.endswith('no pictures without matplotlib: pip install "pydl-cpu[demo]"\n')
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_picture_without_matplotlib_names_the_install_line(monkeypatch):
-    for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
-        monkeypatch.setitem(sys.modules, name, None)
+def test_a_picture_without_matplotlib_names_the_install_line(no_matplotlib):
     assert not plot.available()
     with pytest.raises(ImportError, match=r'pip install "pydl-cpu\[plot\]"'):
         plot.curves([1.0], [0.5])

@@ -15,9 +15,11 @@ from pydl.watch import watchers
 CE = nn.CrossEntropyLoss()
 
 
+X, LABELS = (tensor[:64].clone() for tensor in pydl.data.digits().tensors)
+
+
 def digits(count=64):
-    x, labels = pydl.data.digits().tensors
-    return x[:count], labels[:count]
+    return X[:count].clone(), LABELS[:count]
 
 
 def mlp(*more, scale=1.0):

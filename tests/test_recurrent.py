@@ -188,10 +188,10 @@ def test_learns_to_remember_the_first_step():
     pydl.manual_seed(0)
     rng = np.random.default_rng(0)
     layer, head = nn.LSTM(2, 16, batch_first=True), nn.Linear(16, 2)
-    optimizer = pydl.optim.SGD([*layer.parameters(), *head.parameters()], lr=0.5, momentum=0.9)
+    optimizer = pydl.optim.Adam([*layer.parameters(), *head.parameters()], lr=0.02)
     x = pydl.tensor(rng.standard_normal((64, 8, 2)).astype(np.float32))
     labels = (x[:, 0, 0] > 0).long()
-    for _ in range(80):
+    for _ in range(120):
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(head(layer(x)[0][:, -1]), labels)
         loss.backward()

@@ -150,12 +150,6 @@ def test_numbers_and_containers():
     assert x.type_as(pydl.tensor(1)).dtype == pydl.int64
 
 
-def test_dlpack_both_ways():
-    x = pydl.arange(6).reshape(2, 3).float()
-    assert np.shares_memory(np.from_dlpack(x), x.numpy())
-    assert np.shares_memory(pydl.from_dlpack(x.numpy()).numpy(), x.numpy())
-
-
 def test_numpy_scalars_and_arrays_do_not_widen():
     x = pydl.ones(2)
     assert (x * np.float64(2)).dtype == (np.float64(2) * x).dtype == pydl.float32

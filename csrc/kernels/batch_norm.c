@@ -8,37 +8,8 @@
 #include "norm.h"
 
 enum {
-    NORM_STRIP = 16 * VL,         /* lanes of one block: few, so that it has many rows */
-    NORM_LANES = 1024,            /* lanes whose parameters lie on the stack */
     NORM_CHUNK_BYTES = 64 * 1024, /* of x in one chunk of an elementwise pass: a part of L2 */
 };
-
-/* x is taken as `rows` rows of `width` lanes and a last one of `tail`, where lane i belongs to
- * channel i % C. Where C is not a multiple of some vectors, or less than a few of them, several
- * rows of x make one of these. */
-struct layout {
-    int64_t C, width, rows, tail;
-    int64_t block_rows, blocks, strips;
-};
-
-static struct layout norm_layout(int64_t rows, int64_t C)
-{
-    struct layout l = {.C = C, .width = C, .rows = rows};
-    int64_t power = C & -C; /* the power of two in C */
-    int64_t few = C * (NORM_VECTORS * VL / min_i64(power, NORM_VECTORS * VL)),
-            one = C * (VL / min_i64(power, VL));
-    int64_t width = few <= NORM_LANES ? few : one;
-    if (C < NORM_VECTORS * VL && width <= NORM_LANES && rows * C >= 8 * width) {
-        l.width = width;
-        l.rows = rows * C / width;
-        l.tail = rows * C - l.rows * width;
-    }
-    l.block_rows =
-        max_i64(8, NORM_BLOCK_BYTES / ((int64_t)sizeof(real) * min_i64(l.width, NORM_STRIP)));
-    l.blocks = ceil_div(l.rows, l.block_rows);
-    l.strips = ceil_div(l.width, NORM_STRIP);
-    return l;
-}
 
 int64_t KERNEL(batch_norm_workspace)(int64_t rows, int64_t C)
 {
@@ -119,6 +90,18 @@ static void merge_moments(const struct norm *t, int64_t lane, int64_t lanes, rea
         mean[lane + c] = (real)center[c];
         var[lane + c] = (real)(sum[c] / (double)rows);
     }
+}
+
+/* mean and var of all channels. */
+static void moments(struct norm *t, void *workspace, real *mean, real *var)
+{
+    const struct layout *l = &t->l;
+    t->first = workspace;
+    t->second = t->first + l->blocks * l->width;
+    double bytes = (double)(l->rows * l->width + l->tail) * sizeof(real);
+    parallel_for(l->blocks * l->strips, bytes * PYDL_WORK_BYTE, moments_chunk, t);
+    for (int64_t lane = 0; lane < l->width; lane += NORM_LANES)
+        merge_moments(t, lane, min_i64(NORM_LANES, l->width - lane), mean, var);
 }
 
 /* Do `body` over rows of lanes t->lane <= i < t->lane + t->lanes, which the parameters are for. */
@@ -204,18 +187,21 @@ void KERNEL(batch_norm_forward)(int64_t rows, int64_t C, double eps, double mome
     if (C == 0)
         return;
     real p[3][NORM_LANES];
-    struct norm t = {.l = norm_layout(rows, C), .x = x, .y = y, .p = p, .first = workspace};
-    const struct layout *l = &t.l;
-    t.second = t.first + l->blocks * l->width;
-    t.relu = relu != 0;
-    real *var = t.second + l->blocks * l->width;
-    double bytes = (double)rows * (double)C * sizeof(real);
-    parallel_for(l->blocks * l->strips, bytes * PYDL_WORK_BYTE, moments_chunk, &t);
-    for (int64_t lane = 0; lane < l->width; lane += NORM_LANES)
-        merge_moments(&t, lane, min_i64(NORM_LANES, l->width - lane), mean, var);
+    struct norm t = {.l = norm_layout(rows, C), .x = x, .y = y, .p = p, .relu = relu != 0};
+    real *var = (real *)workspace + 2 * t.l.blocks * t.l.width;
+    moments(&t, workspace, mean, var);
     normalize(&t, eps, gamma, beta, mean, var, rstd);
     move(C, momentum, 1, mean, running_mean);
     move(C, momentum, (double)rows / (double)max_i64(rows - 1, 1), var, running_var);
+}
+
+void KERNEL(batch_norm_moments)(int64_t rows, int64_t C, const real *x, real *mean, real *var,
+                                void *workspace)
+{
+    if (C == 0)
+        return;
+    struct norm t = {.l = norm_layout(rows, C), .x = x};
+    moments(&t, workspace, mean, var);
 }
 
 void KERNEL(batch_norm_inference)(int64_t rows, int64_t C, double eps, int64_t relu, const real *x,
@@ -329,30 +315,54 @@ static void gradient_chunk(const void *task, int64_t chunk, struct worker worker
     }
 }
 
-/* The gradients of lanes lane <= i < lane + lanes: dgamma and dbeta, and dx unless t->y is NULL. */
-static void finish_gradients(struct norm *t, int64_t lane, int64_t lanes, const real *gamma,
-                             const real *rstd, real *dgamma, real *dbeta)
+/* dx of lanes lane <= i < lane + lanes, from the sums of dy and dy (x - mean) over so many rows. */
+static void input_gradient(struct norm *t, int64_t lane, int64_t lanes, const real *gamma,
+                           const real *rstd, const double *sum, const double *product, double rows)
 {
-    const struct layout *l = &t->l;
-    const int64_t channels = min_i64(lanes, l->C);
-    const double rows = (double)(l->rows * l->width + l->tail) / (double)l->C;
-    double sum[NORM_LANES], product[NORM_LANES];
+    const int64_t channels = min_i64(lanes, t->l.C);
     real(*p)[NORM_LANES] = t->p;
-    merge_gradients(t, lane, lanes, sum, product);
     for (int64_t i = 0; i < channels; i++) {
         int64_t c = lane + i;
         double scale = (double)rstd[c], slope = gamma ? scale * (double)gamma[c] : scale;
-        dgamma[c] = (real)(product[i] * scale);
-        dbeta[c] = (real)sum[i];
         p[0][i] = (real)slope;
         p[1][i] = t->center[c];
         p[2][i] = (real)(-slope * scale * scale * product[i] / rows);
         p[3][i] = (real)(-slope * sum[i] / rows);
     }
-    if (!t->y)
-        return;
     repeat_channels(p, 4, channels, lanes);
     elementwise(t, lane, lanes, gradient_chunk);
+}
+
+/* The gradients of lanes lane <= i < lane + lanes: dgamma and dbeta, and dx unless t->y is NULL. */
+static void finish_gradients(struct norm *t, int64_t lane, int64_t lanes, const real *gamma,
+                             const real *rstd, real *dgamma, real *dbeta)
+{
+    const struct layout *l = &t->l;
+    const double rows = (double)(l->rows * l->width + l->tail) / (double)l->C;
+    double sum[NORM_LANES], product[NORM_LANES];
+    merge_gradients(t, lane, lanes, sum, product);
+    for (int64_t i = 0; i < min_i64(lanes, l->C); i++) {
+        dgamma[lane + i] = (real)(product[i] * (double)rstd[lane + i]);
+        dbeta[lane + i] = (real)sum[i];
+    }
+    if (t->y)
+        input_gradient(t, lane, lanes, gamma, rstd, sum, product, rows);
+}
+
+/* Sums of the blocks; center has room for a mean of each lane. */
+static void block_sums(struct norm *t, const real *mean, real *center, void *workspace)
+{
+    const struct layout *l = &t->l;
+    t->center = mean;
+    if (l->width > l->C) {
+        for (int64_t i = 0; i < l->width; i++)
+            center[i] = i < l->C ? mean[i] : center[i - l->C];
+        t->center = center;
+    }
+    t->first = workspace;
+    t->second = t->first + l->blocks * l->width;
+    double bytes = 2 * (double)(l->rows * l->width + l->tail) * sizeof(real);
+    parallel_for(l->blocks * l->strips, bytes * PYDL_WORK_BYTE, gradients_chunk, t);
 }
 
 void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, const real *x,
@@ -362,26 +372,63 @@ void KERNEL(batch_norm_backward)(int64_t rows, int64_t C, int64_t training, cons
 {
     if (C == 0)
         return;
+    real p[4][NORM_LANES], center[NORM_LANES];
     struct norm t = {.l = norm_layout(rows, C),
                      .x = x,
                      .dy = dy,
                      .positive = y,
                      .y = dx,
-                     .first = workspace,
+                     .p = p,
                      .training = training != 0};
-    const struct layout *l = &t.l;
-    real p[4][NORM_LANES], center[NORM_LANES];
-    t.p = p;
-    t.center = mean;
-    if (l->width > C) {
-        for (int64_t i = 0; i < l->width; i++)
-            center[i] = i < C ? mean[i] : center[i - C];
-        t.center = center;
-    }
-    t.second = t.first + l->blocks * l->width;
-    double bytes = 2 * (double)rows * (double)C * sizeof(real);
-    parallel_for(l->blocks * l->strips, bytes * PYDL_WORK_BYTE, gradients_chunk, &t);
-    for (int64_t lane = 0; lane < l->width; lane += NORM_LANES)
-        finish_gradients(&t, lane, min_i64(NORM_LANES, l->width - lane), gamma, rstd, dgamma,
+    block_sums(&t, mean, center, workspace);
+    for (int64_t lane = 0; lane < t.l.width; lane += NORM_LANES)
+        finish_gradients(&t, lane, min_i64(NORM_LANES, t.l.width - lane), gamma, rstd, dgamma,
                          dbeta);
+}
+
+void KERNEL(batch_norm_sums)(int64_t rows, int64_t C, const real *x, const real *mean,
+                             const real *dy, const real *y, real *sum, real *product,
+                             void *workspace)
+{
+    if (C == 0)
+        return;
+    real center[NORM_LANES];
+    struct norm t = {.l = norm_layout(rows, C), .x = x, .dy = dy, .positive = y};
+    block_sums(&t, mean, center, workspace);
+    for (int64_t lane = 0; lane < t.l.width; lane += NORM_LANES) {
+        int64_t lanes = min_i64(NORM_LANES, t.l.width - lane);
+        double sums[NORM_LANES], products[NORM_LANES];
+        merge_gradients(&t, lane, lanes, sums, products);
+        for (int64_t i = 0; i < min_i64(lanes, C); i++) {
+            sum[lane + i] = (real)sums[i];
+            product[lane + i] = (real)products[i];
+        }
+    }
+}
+
+void KERNEL(batch_norm_backward_input)(int64_t rows, int64_t C, const real *x, const real *gamma,
+                                       const real *mean, const real *rstd, const real *dy,
+                                       const real *y, const real *sum, const real *product,
+                                       real *dx)
+{
+    if (C == 0)
+        return;
+    real p[4][NORM_LANES];
+    struct norm t = {.l = norm_layout(rows, C),
+                     .x = x,
+                     .dy = dy,
+                     .positive = y,
+                     .y = dx,
+                     .p = p,
+                     .center = mean,
+                     .training = 1};
+    for (int64_t lane = 0; lane < t.l.width; lane += NORM_LANES) {
+        int64_t lanes = min_i64(NORM_LANES, t.l.width - lane);
+        double sums[NORM_LANES], products[NORM_LANES];
+        for (int64_t i = 0; i < min_i64(lanes, C); i++) {
+            sums[i] = (double)sum[lane + i];
+            products[i] = (double)product[lane + i];
+        }
+        input_gradient(&t, lane, lanes, gamma, rstd, sums, products, 1);
+    }
 }

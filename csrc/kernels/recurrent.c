@@ -126,16 +126,16 @@ static void give_state(real *to, const real *from, int64_t step, int64_t first, 
         memcpy(to + n * H, from, (size_t)H * sizeof(real));
 }
 
-/* hx: for each sequence h, then the x of the step. */
+/* hx: what the step multiplies. */
 static void forward_step(const struct recurrent_task *t, int64_t row, int64_t rows, real *hx,
                          real *c, real *hidden)
 {
     const struct forward_arrays *x = t->forward;
-    const int64_t H = t->g.H, D = t->g.D, both = H + D, wide = t->gates * H;
+    const int64_t H = t->g.H, D = t->g.D, all = t->g.row, wide = t->gates * H;
     for (int64_t i = 0; D > 0 && i < rows; i++)
-        memcpy(hx + i * both + H, x->x + (row + i) * D, (size_t)D * sizeof(real));
+        memcpy(hx + i * all + H, x->x + (row + i) * D, (size_t)D * sizeof(real));
     if (x->before)
-        memcpy(x->before + row * both, hx, (size_t)(rows * both) * sizeof(real));
+        memcpy(x->before + row * all, hx, (size_t)(rows * all) * sizeof(real));
     if (x->c_before)
         memcpy(x->c_before + row * H, c, (size_t)(rows * H) * sizeof(real));
     multiply(t, hx, rows, hidden ? hidden : x->gate + row * wide, !hidden && D == 0);
@@ -144,7 +144,7 @@ static void forward_step(const struct recurrent_task *t, int64_t row, int64_t ro
             .H = H,
             .gate = x->gate + (row + i) * wide,
             .hidden = hidden ? hidden + i * wide : NULL,
-            .h = hx + i * both,
+            .h = hx + i * all,
             .c = c + i * H,
             .y = x->y + (row + i) * H,
             .inner = x->inner ? x->inner + (row + i) * H : NULL,
@@ -162,12 +162,15 @@ static void forward_chunk(const void *task, int64_t chunk, struct worker worker)
 {
     const struct recurrent_task *t = task;
     const struct forward_arrays *x = t->forward;
-    const int64_t H = t->g.H, both = H + t->g.D;
+    const int64_t H = t->g.H, all = t->g.row;
     int64_t from, to;
     rows_of(t, chunk, &from, &to);
     const int lstm = t->g.cell == PYDL_LSTM, gru = t->g.cell == PYDL_GRU;
-    real *hx = worker.own, *c = hx + (to - from) * both, *hidden = gru ? c : NULL;
-    take_state(hx, both, x->h0, from, to, H);
+    real *hx = worker.own, *c = hx + (to - from) * all, *hidden = gru ? c : NULL;
+    memset(hx, 0, (size_t)((to - from) * all) * sizeof(real));
+    take_state(hx, all, x->h0, from, to, H);
+    for (int64_t i = 0; i < to - from; i++)
+        hx[i * all + H + t->g.D] = 1;
     if (lstm)
         take_state(c, H, x->c0, from, to, H);
     for (int64_t s = 0; s < t->g.T; s++) {
@@ -176,7 +179,7 @@ static void forward_chunk(const void *task, int64_t chunk, struct worker worker)
         if (rows > 0)
             forward_step(t, t->begin[step] + from, rows, hx, c, hidden);
     }
-    give_state(x->h_n, hx, both, from, to, H);
+    give_state(x->h_n, hx, all, from, to, H);
     if (lstm)
         give_state(x->c_n, c, H, from, to, H);
 }
@@ -193,7 +196,7 @@ static void backward_step(const struct recurrent_task *t, int64_t row, int64_t r
         const struct cell_back s = {
             .H = H,
             .gate = x->gate + (row + i) * wide,
-            .h_before = x->h_before ? x->h_before + at : NULL,
+            .h_before = x->h_before ? x->h_before + (row + i) * t->g.row : NULL,
             .c_before = x->c_before ? x->c_before + at : NULL,
             .inner = x->inner ? x->inner + at : NULL,
             .dy = x->dy ? x->dy + at : NULL,
@@ -242,14 +245,16 @@ static struct pydl_gemm product_of(const struct pydl_recurrent *g, int backward)
 {
     const int64_t wide = gate_count(g->cell) * g->H, K = backward ? wide : g->H + g->D,
                   N = backward ? g->H : wide;
-    return (struct pydl_gemm){.M = g->N, .N = N, .K = K, .lda = K, .ldb = N, .ldc = N};
+    return (struct pydl_gemm){
+        .M = g->N, .N = N, .K = K, .lda = backward ? K : g->row, .ldb = N, .ldc = N};
 }
 
 /* Reals that a worker needs for its sequences: their state, and for GRU the product. */
 static int64_t own_reals(const struct pydl_recurrent *g, int backward)
 {
     const int64_t more = g->cell == PYDL_LSTM ? 1 : g->cell == PYDL_GRU && !backward ? 3 : 0;
-    return min_i64(MOST_ROWS, g->last - g->first) * (g->H + more * g->H + (backward ? 0 : g->D));
+    return min_i64(MOST_ROWS, g->last - g->first) *
+           ((1 + more) * g->H + (backward ? 0 : g->row - g->H));
 }
 
 static int64_t workspace(const struct pydl_recurrent *g, int backward)

@@ -58,6 +58,8 @@ def _both_ways(
     flops: float,
     size: float,
     add: str = ", with gradients",
+    *,
+    images: bool = True,
 ) -> list[Shape]:
     """Two rows: forward alone, and forward with all gradients. `arrays` says how the library is to place each."""
 
@@ -85,7 +87,6 @@ def _both_ways(
 
         return run
 
-    images = any(kind == "images" for kind, _ in arrays())
     return [
         Shape(part, name, forward, plain[0], flops, size, images),
         Shape(part, name + add, both, plain[1], 3 * flops, 2 * size, images),
@@ -150,7 +151,8 @@ def _op(name: str, shapes: list[tuple[int, ...]], call: Callable[..., Any], flop
         kinds = ["images" if len(shape) == 4 else "plain" for shape in shapes]
         return [(kind, _random(*shape, seed=i)) for i, (kind, shape) in enumerate(zip(kinds, shapes, strict=True))]
 
-    return _both_ways("op", name, arrays, call, (None, None), flops, 8.0 * math.prod(shapes[0]))
+    images = any(len(shape) == 4 for shape in shapes)
+    return _both_ways("op", name, arrays, call, (None, None), flops, 8.0 * math.prod(shapes[0]), images=images)
 
 
 def _loss(kind: str, N: int, C: int) -> Shape:

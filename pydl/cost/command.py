@@ -13,16 +13,6 @@ from pydl.cost.energy import energy
 from pydl.cost.roofline import roofline
 from pydl.cost.summary import summary
 
-KINDS = {
-    "summary": "count weights, multiply-accumulates, operations and bytes of a model, layer by layer",
-    "roofline": "time each layer of a model against this machine's measured limits",
-    "energy": "model the energy that a network takes on an accelerator, layer by layer",
-}
-EXAMPLES = {
-    "summary": "  pydl summary --model resnet50\n  pydl summary --model lenet --input 1,32,32 --batch 64 --json\n",
-    "roofline": "  pydl roofline --model resnet18 --out resnet18\n  pydl roofline --model cnn --batch 64 --backward\n",
-    "energy": "  pydl energy --model alexnet\n  pydl energy --model vgg16 --batch 16 --bits 8 --out vgg16\n",
-}
 _PICTURES: dict[str, Callable[[Any], Any]] = {"roofline": plot.layers_roofline, "energy": plot.layers_energy}
 
 
@@ -41,7 +31,7 @@ def run(
     """Build a model, say what it costs, and write that into a folder if one is named.
 
     Args:
-        kind: One of :data:`KINDS`.
+        kind: "summary", "roofline" or "energy".
         model: One of ``models.MODELS``.
         input: The shape of one input; what the model was made for if None.
         batch: How many inputs.

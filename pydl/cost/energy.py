@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from pydl import notebook
 from pydl.cost import trace
 from pydl.cost.ops import Op
 from pydl.cost.summary import summary
-from pydl.cost.table import short, table, times
+from pydl.cost.table import Table, short, table, times
 from pydl.nn import Module
 from pydl.ops import check
 
@@ -170,6 +171,25 @@ class Energy:
         }
 
     def __str__(self) -> str:
+        title, notes = self._words
+        return "\n".join([title, "", table(*self._table), "", *notes])
+
+    def _repr_html_(self) -> str:
+        title, notes = self._words
+        return notebook.page(notebook.line(title), notebook.table(*self._table), *map(notebook.line, notes))
+
+    @property
+    def _words(self) -> tuple[str, list[str]]:
+        widths = ", ".join(f"{name} {short(value)}" for name, value in self.totals.items())
+        title = f"A model of the energy of {self.model} on {', '.join(map(times, self.input))} in {self.number}"
+        return title, [
+            f"unit: a 16-bit multiply-accumulate, {_UNIT:.2g} pJ in 45 nm; in all {short_joules(self.joules)}",
+            f"in other numbers: {widths}",
+            f"row-stationary dataflow, {ROWS} x {COLUMNS} elements; {self.passed} layers without products: nothing",
+        ]
+
+    @property
+    def _table(self) -> Table:
         whole = self.total
         everything = whole.total or 1.0
 
@@ -178,19 +198,7 @@ class Energy:
             return [name, row.type, short(row.macs), *levels, short(row.total), f"{row.total / everything:.1%}"]
 
         header = ("layer", "type", "MACs", *LEVELS, "sum", "share")
-        body = [cells(row, row.name or "(model)") for row in self.rows]
-        widths = ", ".join(f"{name} {short(value)}" for name, value in self.totals.items())
-        return "\n".join(
-            [
-                f"A model of the energy of {self.model} on {', '.join(map(times, self.input))} in {self.number}",
-                "",
-                table(header, body, 2, [cells(whole, "total")]),
-                "",
-                f"unit: a 16-bit multiply-accumulate, {_UNIT:.2g} pJ in 45 nm; in all {short_joules(self.joules)}",
-                f"in other numbers: {widths}",
-                f"row-stationary dataflow, {ROWS} x {COLUMNS} elements; {self.passed} layers without products: nothing",
-            ]
-        )
+        return Table(header, [cells(row, row.name or "(model)") for row in self.rows], 2, [cells(whole, "total")])
 
 
 def short_joules(joules: float) -> str:

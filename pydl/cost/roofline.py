@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pydl import random
+from pydl import notebook, random
 from pydl.autograd import Tensor, enable_grad, no_grad
 from pydl.bench import machine
 from pydl.cost import trace
 from pydl.cost.ops import Work
-from pydl.cost.table import short, table, times
+from pydl.cost.table import Table, short, table, times
 from pydl.dtypes import float32
 from pydl.nn import Module
 from pydl.ops import check
@@ -91,23 +91,31 @@ class Roofline:
         return {**own, "rows": [asdict(row) for row in self.rows], "ms": self.ms, "total": asdict(self.total)}
 
     def __str__(self) -> str:
+        title, note = self._words
+        return "\n".join([*title, "", table(*self._table), "", note])
+
+    def _repr_html_(self) -> str:
+        title, note = self._words
+        return notebook.page(*map(notebook.line, title), notebook.table(*self._table), notebook.line(note))
+
+    @property
+    def _words(self) -> tuple[list[str], str]:
         host = self.machine
+        threads = f"{host['threads']} {'thread' if host['threads'] == 1 else 'threads'}"
+        title = [
+            f"{self.model} on {', '.join(map(times, self.input))}: {host['cpu']}, {host['isa']}, {threads}",
+            f"measured limits: {host['peak_gflops']:.0f} GFLOP/s, {host['bandwidth_gbs']:.1f} GB/s; "
+            f"they meet at {host['peak_gflops'] / host['bandwidth_gbs']:.1f} FLOPs/B",
+        ]
+        return title, f"the forward pass without hooks: {self.ms:.3g} ms; share: of what the binding limit allows"
+
+    @property
+    def _table(self) -> Table:
         both = self.total.backward is not None
         header = ["layer", "type", "bound", "MACs", "ms", "GFLOP/s", "GB/s", "FLOPs/B", "share"]
         header += ["back ms", "GFLOP/s", "GB/s", "share"] if both else []
         body = [_cells(row, row.name or "(model)", both) for row in self.rows]
-        threads = f"{host['threads']} {'thread' if host['threads'] == 1 else 'threads'}"
-        return "\n".join(
-            [
-                f"{self.model} on {', '.join(map(times, self.input))}: {host['cpu']}, {host['isa']}, {threads}",
-                f"measured limits: {host['peak_gflops']:.0f} GFLOP/s, {host['bandwidth_gbs']:.1f} GB/s; "
-                f"they meet at {host['peak_gflops'] / host['bandwidth_gbs']:.1f} FLOPs/B",
-                "",
-                table(header, body, 3, [_cells(self.total, "total", both)]),
-                "",
-                f"the forward pass without hooks: {self.ms:.3g} ms; share: of what the binding limit allows",
-            ]
-        )
+        return Table(header, body, 3, [_cells(self.total, "total", both)])
 
 
 def _cells(row: Row, name: str, both: bool) -> list[str]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pydl import notebook
 from pydl.cost import trace
 from pydl.cost.ops import Op, Work
-from pydl.cost.table import short, table, times
+from pydl.cost.table import Table, short, table, times
 from pydl.nn import Module
 
 
@@ -85,16 +86,27 @@ class Summary:
         }
 
     def __str__(self) -> str:
+        title, notes = self._words
+        return "\n".join([title, "", table(*self._table), "", *notes])
+
+    def _repr_html_(self) -> str:
+        title, notes = self._words
+        return notebook.page(notebook.line(title), notebook.table(*self._table), *map(notebook.line, notes))
+
+    @property
+    def _words(self) -> tuple[str, list[str]]:
+        notes = ["read, written: bytes, each tensor once for each layer; back: the gradients"]
+        if self.unused:
+            notes.append(f"not used in this run: {self.unused:,} weights")
+        if self.uncounted:
+            notes.append(f"arithmetic not counted: {', '.join(self.uncounted)}")
+        return f"{self.model} on {', '.join(map(times, self.input))} ({self.dtype})", notes
+
+    @property
+    def _table(self) -> Table:
         names = ("MACs", "FLOPs", "read", "written")
         header = ("layer", "type", "output", "weights", *names, "FLOPs/B", *[f"back {name}" for name in names])
-        lines = [f"{self.model} on {', '.join(map(times, self.input))} ({self.dtype})", ""]
-        lines.append(table(header, [_cells(row) for row in self.rows], 3, [_cells(self.total, "total")]))
-        lines += ["", "read, written: bytes, each tensor once for each layer; back: the gradients"]
-        if self.unused:
-            lines.append(f"not used in this run: {self.unused:,} weights")
-        if self.uncounted:
-            lines.append(f"arithmetic not counted: {', '.join(self.uncounted)}")
-        return "\n".join(lines)
+        return Table(header, [_cells(row) for row in self.rows], 3, [_cells(self.total, "total")])
 
 
 def _cells(row: Row, name: str | None = None) -> Sequence[str]:

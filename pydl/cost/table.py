@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -19,6 +20,15 @@ def short(number: float) -> str:
     scale, prefix = next((scale, prefix) for scale, prefix in _PREFIXES if abs(number) >= 0.9995 * scale)
     digits = f"{number / scale:#.3g}".rstrip(".")
     return f"{digits} {prefix}"
+
+
+class Table(NamedTuple):
+    """The arguments of :func:`table`, and of the one for notebooks."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int
+    feet: Sequence[Sequence[str]] = ()
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], words: int, feet: Sequence[Sequence[str]] = ()) -> str:

@@ -52,6 +52,8 @@ class DataLoader(Checked):
         prefetch: How many batches may wait, made ahead by the thread; 0 for no thread.
         transform: ``transform(x, generator) -> x`` on each whole batch, where x is the batch's
             first array and the generator belongs to that batch: augmentation.
+        shard: ``(r, N)`` gives part r of N of each batch alone: every N-th sample, none of a batch
+            that has too few. Parts are transformed by random numbers of their own.
 
     Raises:
         TypeError: An argument has the wrong type.
@@ -86,6 +88,7 @@ class DataLoader(Checked):
         in_order: bool = True,
         prefetch: int = 2,
         transform: Transform | None = None,
+        shard: tuple[int, int] = (0, 1),
     ) -> None:
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
             raise TypeError(f"DataLoader: the data set must have len and [index], got {type(dataset).__name__}")
@@ -108,6 +111,7 @@ class DataLoader(Checked):
         if prefetch_factor is not None:
             self.prefetch = _checked("prefetch_factor", prefetch_factor, 0)
         self.transform = transform
+        self.shard = shard
         self._place = _Place(None, 0)
         self._resume: _Place | None = None
 
@@ -115,8 +119,9 @@ class DataLoader(Checked):
         """Return the number of batches of an epoch."""
         if self.batch_sampler is not None:
             return len(self.batch_sampler)  # type: ignore[arg-type]
-        samples = len(self.dataset if self.sampler is None else self.sampler)  # type: ignore[arg-type]
-        return self._batches(samples)
+        if self.sampler is None:
+            return self._batches(len(self.dataset))
+        return self._batches(getattr(self.sampler, "most", None) or len(self.sampler))  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
         place, self._resume = self._resume or _Place(None, 0), None
@@ -147,9 +152,11 @@ class DataLoader(Checked):
             "seed": place.seed,
             "batch": place.batch,
             "samples": len(self.dataset),
-            "batch_size": self.batch_size,
+            "batch_size": self._whole_batch,
         }
-        if self._sampled:
+        if self._by_epoch:
+            state["epoch"] = self.sampler.epoch  # type: ignore[union-attr]
+        elif self._sampled:
             state["order"] = Tensor(order) if isinstance(order, np.ndarray) else order
         if self.generator is not None:
             state["generator"] = self.generator.get_state()
@@ -170,10 +177,10 @@ class DataLoader(Checked):
         """
         wanted = {"seed", "batch", "samples", "batch_size"}
         wanted |= {"generator"} if self.generator is not None else set()
-        wanted |= {"order"} if self._sampled else set()
+        wanted |= {"epoch"} if self._by_epoch else {"order"} if self._sampled else set()
         if set(state_dict) != wanted:
             raise ValueError(f"DataLoader.load_state_dict: expects entries {sorted(wanted)}, got {sorted(state_dict)}")
-        here = {"samples": len(self.dataset), "batch_size": self.batch_size}
+        here = {"samples": len(self.dataset), "batch_size": self._whole_batch}
         there = {name: state_dict[name] for name in here}
         if there != here:
             raise ValueError(f"DataLoader.load_state_dict: this loader has {here}, got {there}")
@@ -187,7 +194,19 @@ class DataLoader(Checked):
             raise ValueError(f"DataLoader.load_state_dict: not a sampler's order: {type(order).__name__}")
         if self.generator is not None:
             self.generator.set_state(state_dict["generator"])
+        if self._by_epoch:
+            self.sampler.set_epoch(state_dict["epoch"])  # type: ignore[union-attr]
         self._resume = _Place(seed, batch, order)
+
+    @property
+    def _by_epoch(self) -> bool:
+        """Whether the order follows from the number of an epoch, as that of a ``DistributedSampler`` does."""
+        return hasattr(self.sampler, "set_epoch")
+
+    @property
+    def _whole_batch(self) -> int:
+        """How many samples a batch has on all ranks together."""
+        return self.batch_size * getattr(self.sampler, "num_replicas", 1)
 
     @property
     def _sampled(self) -> bool:
@@ -215,6 +234,8 @@ class _Epoch:
         self.collate_fn = loader.collate_fn
         self.transform = loader.transform
         self.batch_size = loader.batch_size
+        self.rank, self.ranks = loader.shard
+        self.part = max(self.rank, getattr(loader.sampler, "rank", 0))
         draws = None if place.seed is None else Generator(place.seed).numpy
         self.lists: list[Any] | None = None
         if loader.batch_sampler is not None:
@@ -231,7 +252,7 @@ class _Epoch:
                 self.order = draws.permutation(len(loader.dataset))
             else:
                 self.order = np.arange(len(loader.dataset))
-            self.count = loader._batches(len(self.order))
+            self.count = loader._batches(max(len(self.order), getattr(loader.sampler, "most", 0)))
         # Samples that are copied and nothing else draw nothing.
         draws_more = self.transform or self.collate_fn or not gathers(self.dataset) or transforms_samples(self.dataset)
         self.seeds = draws.integers(2**63, size=self.count) if draws_more and draws else None
@@ -239,7 +260,7 @@ class _Epoch:
     def make(self, number: int) -> Any:
         if self.seeds is None:
             return self._made(number)
-        with drawing_from(Generator(int(self.seeds[number]))):
+        with drawing_from(Generator(int(self.seeds[number]) + self.part)):
             return self._made(number)
 
     def _made(self, number: int) -> Any:
@@ -247,6 +268,13 @@ class _Epoch:
             indices = np.asarray(self.lists[number], dtype=np.int64)
         else:
             indices = self.order[number * self.batch_size : (number + 1) * self.batch_size]
+        own = indices[self.rank :: self.ranks]
+        if len(own):
+            return self._taken(own)
+        some = indices[:1] if len(indices) else np.zeros(1, np.int64)
+        return _emptied(self._taken(some))
+
+    def _taken(self, indices: Array) -> Any:
         try:
             if self.collate_fn is not None:
                 batch = self.collate_fn([self.dataset[index] for index in indices.tolist()])
@@ -297,6 +325,20 @@ class _Batches(Iterator[Any]):
         self._left -= 1
         self._place.batch += 1
         return batch
+
+
+def _emptied(batch: Any) -> Any:
+    """Return a batch without its samples: what a rank gets where a batch has fewer samples than there are ranks."""
+    if isinstance(batch, Tensor):
+        return Tensor(batch.numpy()[:0])
+    if isinstance(batch, dict):
+        return {key: _none_of(part) for key, part in batch.items()}
+    parts = [_none_of(part) for part in batch]
+    return tuple(parts) if isinstance(batch, tuple) else parts
+
+
+def _none_of(part: Any) -> Any:
+    return _emptied(part) if isinstance(part, (Tensor, dict)) else part[:0]
 
 
 def _checked(name: str, value: int, least: int) -> int:

@@ -38,6 +38,11 @@ def save_file(tensors: Mapping[str, Tensor], filename: PathLike, metadata: Mappi
         >>> load_file(path)["w"].shape
         pydl.Size([3, 2])
     """
+    atomic.write(filename, as_bytes(tensors, metadata, filename))
+
+
+def as_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None, filename: PathLike) -> bytes:
+    """Return the bytes that :func:`save_file` writes; the name is for error texts."""
     from safetensors.numpy import save as serialised
 
     if not isinstance(tensors, Mapping):
@@ -58,7 +63,7 @@ def save_file(tensors: Mapping[str, Tensor], filename: PathLike, metadata: Mappi
         raise ValueError(
             f"save: names and notes take {length:,} bytes of {os.fspath(filename)}, at most {_MAX_HEADER:,}"
         )
-    atomic.write(filename, data)
+    return bytes(data)
 
 
 def load_file(filename: PathLike) -> dict[str, Tensor]:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from pydl.autograd import Tensor
-from pydl.io.tensors import PathLike, parsed, read, save_file
+from pydl.io import atomic
+from pydl.io.tensors import PathLike, as_bytes, parsed, read
+from pydl.io.torch_file import LEGACY, ZIP, load_torch
 
 _NOTE, _VERSION = "pydl", 1  # the note of the header that holds the tree, and how it is written
 
@@ -38,33 +40,45 @@ def save(obj: Any, f: PathLike) -> None:
         >>> load(path)
         {'epoch': 3, 'model': {'w': tensor([1., 1.])}, 'rates': (0.1, 0.01)}
     """
+    atomic.write(f, to_bytes(obj, f))
+
+
+def to_bytes(obj: Any, f: PathLike = "the bytes") -> bytes:
+    """Return the bytes of the file that :func:`save` writes; the name is for error texts."""
     import json
 
     if isinstance(obj, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
-        save_file(obj, f)
-        return
+        return as_bytes(obj, None, f)
     tensors: dict[str, Tensor] = {}
     tree = _packed(obj, "", tensors)
     text = json.dumps({"version": _VERSION, "tree": tree}, separators=(",", ":"), allow_nan=False)
-    save_file(tensors, f, {_NOTE: text})
+    return as_bytes(tensors, {_NOTE: text}, f)
 
 
 def load(f: PathLike) -> Any:
-    """Read what :func:`save` wrote, or the tensors of any safetensors file.
+    """Read what :func:`save` wrote, the tensors of any safetensors file, or a file of ``torch.save``.
 
     Args:
         f: The file to read.
 
     Returns:
-        The same tree of dicts, lists, tuples, numbers and tensors, each tensor with memory of its own.
+        The same tree of dicts, lists, tuples, numbers and tensors, each tensor with memory of its own; of a ``.pt`` or
+        ``.pth`` file what :func:`pydl.io.load_torch` finds in it.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is no whole safetensors file, or its header holds no tree that pydl can read; the error names it.
+        ValueError: It is no whole file of these kinds, or its header holds no tree that pydl can read; the error names
+            it.
     """
+    with open(f, "rb") as stream:
+        start = stream.read(4)
+    return load_torch(f) if start in (ZIP, LEGACY) else from_bytes(read(f), f)
+
+
+def from_bytes(data: bytes, f: PathLike = "the bytes") -> Any:
+    """Return what the bytes of a file that :func:`save` wrote hold; the name is for error texts."""
     import json
 
-    data = read(f)
     tensors = parsed(data, f)
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     text = header.get("__metadata__", {}).get(_NOTE)

@@ -15,12 +15,13 @@ from pydl.linter.look import EXPECTED, Look
 from pydl.linter.report import Finding
 from pydl.nn import Dropout, Dropout1d, Dropout2d, Module
 from pydl.nn.batchnorm import BatchNorm1d, BatchNorm2d
+from pydl.nn.syncbatchnorm import SyncBatchNorm
 from pydl.optim import Adam, Optimizer
 from pydl.watch import watching
 
 RATIOS = (1e-6, 0.5)  # of |step| / |weight|; sound first steps of small networks reach 0.4
 _DROPOUTS = (Dropout, Dropout1d, Dropout2d)
-_HAS_MODES = (*_DROPOUTS, BatchNorm1d, BatchNorm2d)
+_HAS_MODES = (*_DROPOUTS, BatchNorm1d, BatchNorm2d, SyncBatchNorm)
 _NAMES = 4  # of modules or parameters in a text
 _DEAD = 0.6  # share of units; half of them can be at 0 in sound networks that have not been trained yet
 

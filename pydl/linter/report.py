@@ -6,6 +6,8 @@ import textwrap
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydl import notebook
+
 _WIDTH = 110
 
 
@@ -61,6 +63,9 @@ class Report:
             lines += ["", *_wrapped(f"fine: {', '.join(self.passed)}", "  ")]
         lines += [line for name, why in self.skipped.items() for line in _wrapped(f"not checked: {name} ({why})", "  ")]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return notebook.plain(str(self))
 
 
 def _wrapped(text: str, indent: str) -> list[str]:

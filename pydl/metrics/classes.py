@@ -23,6 +23,14 @@ class PrecisionRecall(NamedTuple):
     f1: Array | float
     support: Array | int
 
+    def _repr_html_(self) -> str:
+        from pydl import notebook
+
+        names = [str(number) for number in range(np.size(self.support))] if np.ndim(self.support) else ["all"]
+        shares = [[f"{value:.3f}" for value in np.atleast_1d(column)] for column in self[:3]]
+        rows = zip(names, *shares, map(str, np.atleast_1d(self.support)), strict=True)
+        return notebook.table(("class", "precision", "recall", "F1", "samples"), list(rows), 1)
+
 
 def accuracy(scores: Values, labels: Values) -> float:
     """Return the share of samples, or of pixels, whose class is right.

@@ -60,12 +60,31 @@ class CocoAP(NamedTuple):
     by_class: dict[int, float]
     precision: Array
 
+    def _repr_html_(self) -> str:
+        from pydl import notebook
+
+        names, values = self._fields[:12], self[:12]
+        whole = [(name.replace("_", " "), f"{value:.3f}") for name, value in zip(names, values, strict=True)]
+        return notebook.page(notebook.table(("COCO", ""), whole, 1), _by_class(self.by_class))
+
 
 class VocAP(NamedTuple):
     """VOC's mean of average precision over the classes, and that of each class that has an object."""
 
     map: float
     by_class: dict[int, float]
+
+    def _repr_html_(self) -> str:
+        from pydl import notebook
+
+        return notebook.page(notebook.line(f"VOC: mean of average precision {self.map:.3f}"), _by_class(self.by_class))
+
+
+def _by_class(found: dict[int, float]) -> str:
+    """Return the average precision of each class, for a notebook."""
+    from pydl import notebook
+
+    return notebook.table(("class", "AP"), [(str(name), f"{value:.3f}") for name, value in found.items()], 1)
 
 
 def coco_ap(predictions: Sequence[Mapping[str, Any]], targets: Sequence[Mapping[str, Any]]) -> CocoAP:

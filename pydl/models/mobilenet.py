@@ -64,7 +64,7 @@ class MobileNetV1(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores (N, classes) of images (N, C, H, W)."""
         x = ops.adaptive_avg_pool2d(self.features(x), (1, 1))
-        return self.classifier(ops.flatten(x, 1))  # type: ignore[no-any-return]
+        return self.classifier(ops.flatten(x, 1))
 
 
 class InvertedResidual(nn.Module):
@@ -121,7 +121,7 @@ class MobileNetV2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the scores (N, classes) of images (N, C, H, W)."""
         x = ops.adaptive_avg_pool2d(self.features(x), (1, 1))
-        return self.classifier(ops.flatten(x, 1))  # type: ignore[no-any-return]
+        return self.classifier(ops.flatten(x, 1))
 
 
 def mobilenet_v1(num_classes: int = 1000, width_mult: float = 1.0, *, in_channels: int = 3) -> MobileNetV1:

@@ -110,7 +110,7 @@ class ResNet(nn.Module):
             y = self.maxpool(y)
         for name in self._stages:
             y = getattr(self, name)(y)
-        return self.fc(ops.flatten(self.avgpool(y), 1))  # type: ignore[no-any-return]
+        return self.fc(ops.flatten(self.avgpool(y), 1))
 
 
 def stage(

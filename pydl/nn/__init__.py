@@ -80,6 +80,7 @@ from pydl.nn.resize import (
     Upsample as Upsample,
     ZeroPad2d as ZeroPad2d,
 )
+from pydl.nn.syncbatchnorm import SyncBatchNorm as SyncBatchNorm
 from pydl.suggest import no_attribute as _no_attribute
 
 if not TYPE_CHECKING:

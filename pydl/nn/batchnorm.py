@@ -85,10 +85,15 @@ class _BatchNorm(Module):
         training = self.training or self.running_mean is None
         # Without tracking, the running statistics stay out of it; in evaluation they are read and not changed.
         mean, var = (self.running_mean, self.running_var) if not training or self.track_running_stats else (None, None)
-        y = ops.batch_norm(input, mean, var, self.weight, self.bias, training, momentum or 0.0, self.eps, relu=relu)
+        y = self._normalize(input, mean, var, training, momentum or 0.0, relu)
         if self.training and tracked is not None:
             tracked._array += 1
         return y
+
+    def _normalize(
+        self, input: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, momentum: float, relu: bool
+    ) -> Tensor:
+        return ops.batch_norm(input, mean, var, self.weight, self.bias, training, momentum, self.eps, relu=relu)
 
     def extra_repr(self) -> str:
         """Return the options."""

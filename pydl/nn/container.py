@@ -15,6 +15,7 @@ from pydl.nn.linear import Linear
 from pydl.nn.module import Module
 from pydl.nn.parameter import Parameter
 from pydl.nn.pooling import MaxPool2d
+from pydl.nn.syncbatchnorm import SyncBatchNorm
 
 Self = TypeVar("Self", bound="_List")
 
@@ -134,7 +135,7 @@ class Sequential(_List):
     def _of_named(cls, entries: list[tuple[str, Module]]) -> Any:
         return cls(dict(entries))
 
-    def forward(self, input: Any) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
         """Return what the last module makes of it all.
 
         A ReLU goes into the kernel of the layer before it, or of the max-pooling behind it, with the same bits as a
@@ -157,7 +158,7 @@ class Sequential(_List):
         return input
 
 
-_ENDS_WITH_RELU = (Linear, Conv2d, BatchNorm1d, BatchNorm2d)
+_ENDS_WITH_RELU = (Linear, Conv2d, BatchNorm1d, BatchNorm2d, SyncBatchNorm)
 
 
 def _is_plain(module: Module) -> bool:

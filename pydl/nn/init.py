@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING as _TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from pydl.native import Array
 from pydl.nn import state
 from pydl.ops import check
 from pydl.random import Generator, default_generator
+from pydl.suggest import missing as _missing
 
 _GAINS = {"tanh": 5.0 / 3, "relu": math.sqrt(2.0), "selu": 3.0 / 4, "sigmoid": 1.0, "linear": 1.0} | dict.fromkeys(
     ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"), 1.0
@@ -266,3 +267,7 @@ def _fill(tensor: Tensor, values: Any) -> Tensor:
     native.copy(np.asarray(values), tensor._array)
     state.changed(tensor)
     return tensor
+
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)

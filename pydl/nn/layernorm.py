@@ -45,7 +45,7 @@ class LayerNorm(_Affine):
         dtype: float32 (None) or float64.
 
     Shape:
-        (..., *normalized_shape) to the same.
+        ``(..., *normalized_shape)`` to the same.
 
     Raises:
         TypeError: A length is not an integer.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,15 @@ from pydl.suggest import Checked, did_you_mean
 from pydl.watch import watchers, within
 
 Self = TypeVar("Self", bound="Module")
+Given = ParamSpec("Given")
+Result = TypeVar("Result", covariant=True)
+
+
+class Forward(Protocol[Given, Result]):
+    """What a call of a module takes and returns, for type checkers: what its ``forward`` does."""
+
+    def forward(self, *args: Given.args, **kwargs: Given.kwargs) -> Result:
+        """See the class."""
 
 
 class Module(Checked):
@@ -62,17 +71,24 @@ class Module(Checked):
         """Compute the module's result; every subclass has its own."""
         raise NotImplementedError(f"{type(self).__name__} has no forward()")
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run ``forward`` and the hooks; an error from a module inside another says which one it was."""
-        try:
-            if watchers:
-                return within(self, args, self._call_with_hooks, args, kwargs)
-            if self._forward_hooks or self._forward_pre_hooks:
-                return self._call_with_hooks(args, kwargs)
-            return self.forward(*args, **kwargs)
-        except (ValueError, TypeError, IndexError, OverflowError, RuntimeError) as error:
-            text.name_module(error, self)
-            raise
+    if TYPE_CHECKING:
+
+        def __call__(self: Forward[Given, Result], *args: Given.args, **kwargs: Given.kwargs) -> Result:
+            """Run ``forward``."""
+
+    else:
+
+        def __call__(self, *args, **kwargs):
+            """Run ``forward`` and the hooks; an error from a module inside another says which one it was."""
+            try:
+                if watchers:
+                    return within(self, args, self._call_with_hooks, args, kwargs)
+                if self._forward_hooks or self._forward_pre_hooks:
+                    return self._call_with_hooks(args, kwargs)
+                return self.forward(*args, **kwargs)
+            except (ValueError, TypeError, IndexError, OverflowError, RuntimeError) as error:
+                text.name_module(error, self)
+                raise
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for pre_hook in list(self._forward_pre_hooks.values()):
@@ -156,7 +172,7 @@ class Module(Checked):
             raise TypeError(f"{what}: the name must be a str, got {name!r}")
         if "." in name or not name:
             raise KeyError(f"{what}: the name must not be empty nor have a dot, got {name!r}")
-        if name not in table and hasattr(self, name):
+        if name not in table and (name in self.__dict__ or hasattr(type(self), name)):
             raise KeyError(f"{what}: {type(self).__name__} has an attribute {name!r} already")
         return name
 
@@ -212,7 +228,8 @@ class Module(Checked):
         found = self
         for name in target.split(".") if target else ():
             if name not in found._module_names:
-                raise AttributeError(f"{type(found).__name__} has no submodule {name!r} (looking for {target!r})")
+                hint = did_you_mean(name, found._module_names)
+                raise AttributeError(f"{type(found).__name__} has no submodule {name!r} (looking for {target!r}){hint}")
             found = found.__dict__[name]
         return found
 
@@ -225,7 +242,8 @@ class Module(Checked):
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
         if name not in owner._parameter_names:
-            raise AttributeError(f"{type(owner).__name__} has no parameter {name!r} (looking for {target!r})")
+            hint = did_you_mean(name, owner._parameter_names)
+            raise AttributeError(f"{type(owner).__name__} has no parameter {name!r} (looking for {target!r}){hint}")
         found: Parameter = owner.__dict__[name]
         return found
 
@@ -238,7 +256,8 @@ class Module(Checked):
         path, _, name = target.rpartition(".")
         owner = self.get_submodule(path)
         if name not in owner._buffer_names:
-            raise AttributeError(f"{type(owner).__name__} has no buffer {name!r} (looking for {target!r})")
+            hint = did_you_mean(name, owner._buffer_names)
+            raise AttributeError(f"{type(owner).__name__} has no buffer {name!r} (looking for {target!r}){hint}")
         found: Tensor = owner.__dict__[name]
         return found
 
@@ -427,3 +446,5 @@ class Module(Checked):
     def __repr__(self) -> str:
         lines = [f"({name}): " + repr(self.__dict__[name]).replace("\n", "\n  ") for name in self._module_names]
         return text.layout(self._get_name(), self.extra_repr(), lines)
+
+    _repr_html_ = text.tree

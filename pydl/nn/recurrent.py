@@ -16,6 +16,7 @@ from pydl.ops import check
 from pydl.ops.recurrent import GATES, recurrent
 
 State = Tensor | tuple[Tensor, Tensor] | None
+_MOST_LAYERS = 1024  # more would be a slip, which takes memory layer by layer
 
 
 class _Weights(Module):
@@ -71,10 +72,12 @@ class RNNBase(_Weights):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.mode, self._cell = mode, check.choice(name, "mode", mode.lower(), tuple(GATES))
+        self.mode, self._cell = mode, check.choice(name, "mode", str(mode).lower(), tuple(GATES))
         self.input_size = check.integer(name, "input_size", input_size, 0)
         self.hidden_size = check.integer(name, "hidden_size", hidden_size, 1)
         self.num_layers = check.integer(name, "num_layers", num_layers, 1)
+        if self.num_layers > _MOST_LAYERS:
+            raise ValueError(f"{name}: num_layers must be at most {_MOST_LAYERS}, got {num_layers}")
         self.bias, self.batch_first, self.bidirectional = bias, batch_first, bidirectional
         self.dropout = check.number(name, "dropout", dropout, 0.0, 1.0)
         if proj_size:
@@ -141,7 +144,7 @@ class RNNBase(_Weights):
             x = ops.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
             if self.dropout and layer + 1 < self.num_layers:
                 x = ops.dropout(x, self.dropout, self.training)
-        found = [ops.stack(list(parts)) for parts in zip(*last, strict=True)]
+        found = [ops.stack(parts) if len(parts) > 1 else parts[0].unsqueeze(0) for parts in zip(*last, strict=True)]
         if isinstance(input, PackedSequence):
             if input.unsorted_indices is not None:
                 found = [ops.index_select(s, 1, input.unsorted_indices) for s in found]
@@ -159,13 +162,15 @@ class RNNBase(_Weights):
             return []
         if (self._cell == "lstm") != isinstance(hx, (tuple, list)):
             need = "a pair (h, c)" if self._cell == "lstm" else "a tensor"
-            raise TypeError(f"hx must be {need}, got {type(hx).__name__}")
+            raise TypeError(f"{self._cell}: hx must be {need}, got {type(hx).__name__}")
         parts: list[Tensor] = list(hx) if isinstance(hx, (tuple, list)) else [hx]
         parts = [s.unsqueeze(1) if alone else s for s in parts]
         need_shape = (self.num_layers * self._directions, count, self.hidden_size)
         for s in parts:
             if tuple(s.shape) != need_shape:
-                raise ValueError(f"expects hx of shape {need_shape} (layers * directions, N, H), got {tuple(s.shape)}")
+                raise ValueError(
+                    f"{self._cell}: expects hx of shape {need_shape} (layers * directions, N, H), got {tuple(s.shape)}"
+                )
         return [[s[i] for s in parts] for i in range(need_shape[0])]
 
     def extra_repr(self) -> str:

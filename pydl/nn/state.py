@@ -11,6 +11,7 @@ import numpy as np
 from pydl import dtypes, native
 from pydl.autograd import Tensor
 from pydl.native import Array
+from pydl.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pydl.nn.module import Module
@@ -54,6 +55,8 @@ def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -
         problems.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{name}"' for name in unexpected) + ". ")
     if strict and missing:
         problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{name}"' for name in missing) + ". ")
+    if problems:
+        problems += _likely(given, missing, unexpected)
     plan: list[tuple[Tensor, Array]] = []
     for name, tensor in wanted.items():
         if name in given:
@@ -72,6 +75,22 @@ def load(module: Module, given: Mapping[str, Any], strict: bool, assign: bool) -
             native.copy(array, tensor._array)
         changed(tensor)
     return IncompatibleKeys(missing, unexpected)
+
+
+def _likely(given: Mapping[str, Any], missing: list[str], unexpected: list[str]) -> list[str]:
+    """Return what the keys that do not fit were probably meant to be."""
+    absent = set(missing)
+    for name in unexpected:
+        if isinstance(given[name], Mapping) and absent & set(given[name]):
+            return [f'The weights are within "{name}": pass state_dict["{name}"]']
+    for name in unexpected[:1]:
+        prefix, dot, rest = name.partition(".")
+        if dot and rest in absent and all(key.startswith(prefix + dot) for key in unexpected):
+            return [
+                f'The keys begin with "{prefix}.", the model\'s do not: remove it, as in key.removeprefix("{prefix}.")'
+            ]
+    near = [(name, did_you_mean(name, missing)) for name in unexpected[:5]]
+    return [f'"{name}"{hint}' for name, hint in near if hint]
 
 
 def _mismatch(own: Array, array: Array, assign: bool) -> tuple[str, str] | None:

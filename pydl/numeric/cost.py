@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from pydl import notebook
 from pydl.autograd import Tensor, enable_grad, no_grad
 from pydl.nn.module import Module
 from pydl.numeric.report import columns
@@ -46,14 +47,24 @@ class Cost:
         return self.numeric_seconds / self.analytic_seconds
 
     def __str__(self) -> str:
-        rows = [
+        return "\n".join([*columns(self._rows, "<>>>"), self._verdict])
+
+    def _repr_html_(self) -> str:
+        header, *rows = self._rows
+        return notebook.page(notebook.table(header, rows, 1), notebook.line(self._verdict))
+
+    @property
+    def _rows(self) -> list[list[str]]:
+        return [
             [f"{self.parameters:,} parameters", "passes forward", "passes back", "time"],
             ["numeric gradient", f"{self.numeric_passes:,}", "0", _time(self.numeric_seconds)],
             ["analytic gradient", f"{self.analytic_passes:,}", "1", _time(self.analytic_seconds)],
         ]
+
+    @property
+    def _verdict(self) -> str:
         share = "all" if self.measured == self.numeric_passes else f"{self.measured:,} of {self.numeric_passes:,}"
-        last = f"the numeric one takes {self.ratio:,.0f} times as long ({share} of its passes were run)"
-        return "\n".join([*columns(rows, "<>>>"), last])
+        return f"the numeric one takes {self.ratio:,.0f} times as long ({share} of its passes were run)"
 
 
 def cost(model: Module, inputs: Any, *, loss: Loss | None = None, target: Any = None, seconds: float = 1.0) -> Cost:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pydl import notebook
+
 _LISTED = 10  # entries of a parameter that the text names; the lists hold all
 
 
@@ -84,31 +86,49 @@ class Report:
         return self.ok
 
     def __str__(self) -> str:
-        parts = self.parameters
+        lines = [self._title, "", *columns(self._rows, "<<>>>>")]
+        for rows, more in self._lists:
+            lines += ["", *columns(rows, "<" + ">" * (len(rows[0]) - 1)), *more]
+        return "\n".join([*lines, "", self._verdict])
+
+    def _repr_html_(self) -> str:
+        header, *rows = self._rows
+        parts = [notebook.line(self._title), notebook.table(header, rows, 2)]
+        for (header, *rows), more in self._lists:
+            parts += [notebook.table(header, rows, 1), *map(notebook.line, more)]
+        return notebook.page(*parts, notebook.line(self._verdict))
+
+    @property
+    def _title(self) -> str:
         setting = f"loss {self.loss:.6g}, h = {self.step:g}, {self.passes:,} forward passes"
-        lines = [f"gradcheck of {self.model} in float64: {setting}", ""]
+        return f"gradcheck of {self.model} in float64: {setting}"
+
+    @property
+    def _rows(self) -> list[list[str]]:
         rows = [["", "shape", "checked", "relative error", "kinks", "wrong"]]
-        for part in parts:
+        for part in self.parameters:
             shape = " x ".join(map(str, part.shape)) or "scalar"
             counts = f"{part.checked:,} of {part.size:,}"
             rows.append([part.name, shape, counts, f"{part.error:.1e}", str(len(part.kinks)), str(len(part.wrong))])
-        lines += columns(rows, "<<>>>>")
-        for title, found in (
-            ("wrong", [(part, part.wrong) for part in parts if part.wrong]),
-            ("kinks", [(part, part.kinks) for part in parts if part.kinks]),
-        ):
-            if found:
-                lines += ["", *_listed(title, found)]
-        checked, wrong, kinks = (
-            sum(counts) for counts in zip(*[(p.checked, len(p.wrong), len(p.kinks)) for p in parts], strict=True)
-        )
-        verdict = f"{wrong:,} of {checked:,} entries are wrong" if wrong else f"all {checked:,} entries agree"
+        return rows
+
+    @property
+    def _lists(self) -> list[tuple[list[list[str]], list[str]]]:
+        """The wrong entries and the kinks, if there are any: rows, and lines that say what was left out."""
+        wrong = [(part, part.wrong) for part in self.parameters if part.wrong]
+        kinks = [(part, part.kinks) for part in self.parameters if part.kinks]
+        return [_listed(title, found) for title, found in (("wrong", wrong), ("kinks", kinks)) if found]
+
+    @property
+    def _verdict(self) -> str:
+        counts = [(part.checked, len(part.wrong), len(part.kinks)) for part in self.parameters]
+        checked, wrong, kinks = (sum(column) for column in zip(*counts, strict=True))
         if kinks:
-            verdict = f"{checked - kinks - wrong:,} of {checked:,} entries agree, {kinks:,} at kinks, {wrong:,} wrong"
-        return "\n".join([*lines, "", verdict])
+            return f"{checked - kinks - wrong:,} of {checked:,} entries agree, {kinks:,} at kinks, {wrong:,} wrong"
+        return f"{wrong:,} of {checked:,} entries are wrong" if wrong else f"all {checked:,} entries agree"
 
 
-def _listed(title: str, found: list[tuple[ParameterCheck, list[Entry]]]) -> list[str]:
+def _listed(title: str, found: list[tuple[ParameterCheck, list[Entry]]]) -> tuple[list[list[str]], list[str]]:
     sides = ["left", "right"] if title == "kinks" else ["relative error"]
     rows = [[title, "analytic", "numeric", *sides]]
     more = []
@@ -119,7 +139,7 @@ def _listed(title: str, found: list[tuple[ParameterCheck, list[Entry]]]) -> list
             rows.append([name, f"{entry.analytic:.6g}", f"{entry.numeric:.6g}", *last])
         if len(entries) > _LISTED:
             more.append(f"and {len(entries) - _LISTED:,} more of {part.name}")
-    return [*columns(rows, "<" + ">" * (len(rows[0]) - 1)), *more]
+    return rows, more
 
 
 def columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pydl import notebook
 from pydl.autograd import Tensor, enable_grad, no_grad
 from pydl.native import Array
 from pydl.numeric.report import columns
@@ -55,13 +56,22 @@ class Table:
         return np.array([line.slope for line in self.lines])
 
     def __str__(self) -> str:
+        rows = self._rows
+        return "\n".join(columns(rows, "<" + ">" * (len(rows[0]) - 1)))
+
+    def _repr_html_(self) -> str:
+        header, *rows = self._rows
+        return notebook.table(header, rows, 1)
+
+    @property
+    def _rows(self) -> list[list[str]]:
         known = bool(self.lines) and self.lines[0].analytic is not None
         rows = [["", "W", "W + h", "loss before", "loss after", "dW", *["analytic"] * known]]
         for line in self.lines:
             place = f"[{', '.join(map(str, line.index))}]" if line.index else ""
             row = [place, f"{line.w:.6g}", f"{line.w:.6g} + {self.step:g}", f"{line.before:.6f}", f"{line.after:.6f}"]
             rows.append([*row, f"{line.slope:.4f}", *([] if line.analytic is None else [f"{line.analytic:.4f}"])])
-        return "\n".join(columns(rows, "<>>>>>" + ">" * known))
+        return rows
 
 
 def table(func: Callable[[Tensor], Any], w: Any, *, h: float = 1e-4) -> Table:

@@ -86,7 +86,9 @@ def _refuse_unknown(name: str, graph: Any, known: frozenset[str]) -> None:
         if op not in known:
             counts[op] = counts.get(op, 0) + 1
     if counts:
-        listed = ", ".join(f"{op} ({count})" for op, count in sorted(counts.items()))
+        listed = ", ".join(
+            f"{op} ({count})" for op, count in sorted(counts.items(), key=str)
+        )  # bad UTF-8 comes as bytes
         raise ValueError(f"onnx.load: {name} has operators that pydl does not have (how many of each): {listed}")
 
 

@@ -126,7 +126,7 @@ class Graph(Module):
         """Return the outputs: a tensor, or a tuple of them if there are several.
 
         Args:
-            *inputs: A tensor for each of :attr:`input_names`.
+            *inputs: A tensor for each of ``input_names``.
 
         Raises:
             TypeError: More or fewer inputs, or one of another dtype than the file says.
@@ -190,7 +190,10 @@ def load(f: PathLike) -> Graph:
     package("onnx.load")
     with open(f, "rb") as stream:
         model, version = parsed(stream.read(), os.fspath(f), frozenset(OPERATORS))
-    return Graph(model, version, os.path.dirname(os.path.realpath(f)))
+    try:
+        return Graph(model, version, os.path.dirname(os.path.realpath(f)))
+    except ValueError as error:
+        raise ValueError(f"onnx.load: {os.fspath(f)}: {str(error).removeprefix('onnx.load: ')}") from error
 
 
 def _buffers(model: Any) -> frozenset[str]:

@@ -240,3 +240,4 @@ from pydl.ops.statistics import (
     std as std,
     var as var,
 )
+from pydl.ops.sync_norm import sync_batch_norm as sync_batch_norm

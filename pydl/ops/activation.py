@@ -7,7 +7,7 @@ import numpy as np
 from pydl.autograd import Tensor, record
 from pydl.native import Array, lib
 from pydl.ops import arrays
-from pydl.ops.convert import floating
+from pydl.ops.convert import floating, held
 from pydl.ops.inplace import overwrite
 from pydl.ops.maths import apply
 from pydl.ops.operands import float_dtype
@@ -23,12 +23,14 @@ def _activate(
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """Return ``max(0, input)``; NaN stays NaN.
+    """Return ``max(0, input)``; NaN stays NaN, integers integers.
 
     Args:
         input: Any shape.
         inplace: Overwrite the input.
     """
+    if isinstance(input, Tensor) and input._array.dtype.kind in "iu" and not inplace:
+        return Tensor(np.asarray(np.maximum(input._array, 0)))
     return _activate("relu", lib.PYDL_RELU, input, inplace, True)
 
 
@@ -68,13 +70,18 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """Return ``input`` brought into ``min_val .. max_val``; at the bounds the gradient is 0.
+    """Return ``input`` brought into ``min_val .. max_val``; at the bounds the gradient is 0. Integers stay integers.
 
     Raises:
         ValueError: The bounds are the wrong way round.
     """
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val={min_val} must not exceed max_val={max_val}")
+    if isinstance(input, Tensor) and input._array.dtype.kind in "iu" and not inplace:
+        low, high = (held("hardtanh", int(bound), input._array.dtype) for bound in (min_val, max_val))
+        if low > high:
+            raise ValueError(f"hardtanh: {input._array.dtype} does not hold min_val={min_val}; use .int() first")
+        return Tensor(np.asarray(np.clip(input._array, low, high)))
     input = floating("hardtanh", input)
     dtype = input._array.dtype.type  # a bound itself has gradient 0 here, unlike in clamp
     slopes = float(np.nextafter(dtype(min_val), dtype(np.inf))), float(np.nextafter(dtype(max_val), dtype(-np.inf)))

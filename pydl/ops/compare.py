@@ -11,6 +11,7 @@ from pydl.autograd import Tensor, record
 from pydl.native import Array
 from pydl.ops import arrays
 from pydl.ops.arrays import unbroadcast
+from pydl.ops.check import number
 from pydl.ops.convert import NUMBERS, operand, promoted, refuse
 
 Operand = Any  # a Tensor, an ndarray or a number
@@ -19,6 +20,8 @@ Operand = Any  # a Tensor, an ndarray or a number
 def _compare(name: str, ufunc: np.ufunc, a: Operand, b: Operand) -> Tensor:
     if type(b) in NUMBERS and isinstance(a, Tensor) and a._array.dtype.kind == "f":
         return Tensor(np.asarray(ufunc(a._array, a._array.dtype.type(b))))
+    if type(b) is int and isinstance(a, Tensor):  # which need not fit the tensor's type to be compared with it
+        return Tensor(np.asarray(ufunc(a._array, b)))
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype == b._array.dtype):
         a, b = promoted(name, a, b)
     p, q = a._array, b._array
@@ -60,12 +63,12 @@ def ge(input: Operand, other: Operand) -> Tensor:
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 
-def equals(input: Tensor, other: object) -> Any:
+def equals(input: Tensor, other: object) -> Tensor:
     """Return ``input == other`` elementwise; what is neither a tensor, an array nor a number is simply not equal."""
     return eq(input, other) if _comparable(other) else NotImplemented
 
 
-def differs(input: Tensor, other: object) -> Any:
+def differs(input: Tensor, other: object) -> Tensor:
     """Return ``input != other`` elementwise; what is neither a tensor, an array nor a number is simply not equal."""
     return ne(input, other) if _comparable(other) else NotImplemented
 
@@ -85,10 +88,18 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 
 
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False) -> Tensor:
-    """Return where ``|input - other| <= atol + rtol * |other|``."""
-    if input._array.dtype != other._array.dtype:
-        raise TypeError(f"isclose: expects one dtype, got {input._array.dtype} and {other._array.dtype}")
-    return Tensor(np.asarray(np.isclose(input._array, other._array, rtol, atol, equal_nan)))
+    """Return where ``|input - other| <= atol + rtol * |other|``.
+
+    Raises:
+        TypeError: They are no tensors of one dtype.
+        ValueError: A tolerance is negative, or the shapes do not broadcast.
+    """
+    x, y = _array("isclose", input), _array("isclose", other, "other")
+    if x.dtype != y.dtype:
+        raise TypeError(f"isclose: expects one dtype, got {x.dtype} and {y.dtype}")
+    rtol, atol = number("isclose", "rtol", rtol, 0), number("isclose", "atol", atol, 0)
+    arrays.broadcast_shapes("isclose", x.shape, y.shape)
+    return Tensor(np.asarray(np.isclose(x, y, rtol, atol, equal_nan)))
 
 
 def isnan(input: Tensor) -> Tensor:
@@ -106,9 +117,9 @@ def isfinite(input: Tensor) -> Tensor:
     return Tensor(np.asarray(np.isfinite(_array("isfinite", input))))
 
 
-def _array(name: str, x: Any) -> Array:
+def _array(name: str, x: Any, argument: str = "input") -> Array:
     if not isinstance(x, Tensor):
-        raise refuse(name, "input", x)
+        raise refuse(name, argument, x)
     return x._array
 
 
@@ -208,4 +219,6 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Return the tensor with `value` (a number, or a tensor without dimensions) where the mask (bool) holds."""
     if not isinstance(value, Tensor) and not dtypes.can_cast(dtypes.of_number(value), input._array.dtype):
         raise TypeError(f"masked_fill: {value!r} cannot be stored in a tensor of {input._array.dtype}")
+    if isinstance(value, Tensor) and value._array.ndim:
+        raise ValueError(f"masked_fill: value must be a number or have no dimensions, got {value._array.shape}; where?")
     return where(mask, operand("masked_fill", value, input._array.dtype), input)  # type: ignore[no-any-return]

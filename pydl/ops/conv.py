@@ -172,6 +172,12 @@ def conv1d(
             f"conv1d: expects an input of (N, C, L) and a weight of (O, C / groups, K), "
             f"got {tuple(input.shape)} and {tuple(weight.shape)}"
         )
+    C = input.shape[-2]
+    if isinstance(groups, int) and groups > 0 and weight.shape[1] * groups != C:
+        raise ValueError(
+            f"conv1d: a weight of {tuple(weight.shape)} with groups={groups} expects {weight.shape[1] * groups} input "
+            f"channels, got an input of {tuple(input.shape)}; set in_channels={C}?"
+        )
     row = {name: _row(name, value, low) for name, value, low in (("stride", stride, 1), ("dilation", dilation, 1))}
     pads = padding if isinstance(padding, str) else (0, _row("padding", padding, 0)[1])
     y = conv2d(input.unsqueeze(-2), weight.unsqueeze(-2), bias, row["stride"], pads, row["dilation"], groups)
@@ -225,7 +231,7 @@ def _plan(
     if I * groups != C or O % groups:
         raise ValueError(
             f"conv2d: a weight of {w} with groups={groups} expects {I * groups} input channels and output channels "
-            f"that {groups} divides, got an input of {x}" + _likely(x, I * groups)
+            f"that {groups} divides, got an input of {x}" + likely_channels(x, I * groups)
         )
     if b is not None and b != (O,):
         raise ValueError(f"conv2d: expects a bias of shape ({O},), got {b}")
@@ -259,7 +265,7 @@ def _plan(
     )
 
 
-def _likely(x: tuple[int, ...], C: int) -> str:
+def likely_channels(x: tuple[int, ...], C: int) -> str:
     """Return the likely fix for an input of other than `C` channels."""
     if x[1] == C:
         return ""

@@ -11,7 +11,7 @@ from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Layout, dense_layout, lib
 from pydl.ops import conv
 from pydl.ops.check import integer, integers, pair
-from pydl.ops.conv import Plan, Sizes
+from pydl.ops.conv import Plan, Sizes, likely_channels
 from pydl.ops.operands import NHWC, column_sum, float_dtype
 from pydl.watch import tell, watchers
 
@@ -186,7 +186,7 @@ def _plan(
     if weight_C != C or C % groups:
         raise ValueError(
             f"{op}: a weight of {w} with groups={groups} expects {weight_C} input channels, which {groups} divides, "
-            f"got an input of {x}"
+            f"got an input of {x}{likely_channels(x, weight_C)}"
         )
     O = I * groups
     if b is not None and b != (O,):

@@ -148,12 +148,27 @@ def refuse(name: str, argument: str, x: Any) -> TypeError:
     return TypeError(f"{name}: {argument} must be a Tensor, got {type(x).__name__}; make one with pydl.tensor(...)")
 
 
+def held(name: str, value: int, dtype: DType) -> int:
+    """Return an int as an integer dtype holds it: a negative one modulo the range of an unsigned type, as by PyTorch.
+
+    Raises:
+        OverflowError: It is beyond the dtype's range.
+    """
+    limits = np.iinfo(dtype)
+    low = -int(limits.max) if limits.min == 0 else int(limits.min)
+    if not low <= value <= limits.max:
+        raise OverflowError(f"{name}: {value} does not fit {dtype} ({limits.min} to {limits.max}); use a wider dtype")
+    return value % (int(limits.max) + 1) if limits.min == 0 else value
+
+
 def operand(name: str, x: Any, dtype: DType) -> Tensor:
     """Return a tensor, array or number as a tensor of `dtype`."""
     if isinstance(x, Tensor):
         return x if x._array.dtype == dtype else convert(x, dtype)
     if isinstance(x, (np.ndarray, np.generic)):
         return Tensor(np.asarray(x, dtype) if np.can_cast(x.dtype, dtype) else cast(np.asarray(x), dtype))
+    if type(x) is int and dtype.kind in "iu":
+        x = held(name, x, dtype)
     return Tensor(np.array(x, dtype))
 
 

@@ -12,7 +12,8 @@ from pydl.autograd import Tensor
 from pydl.dtypes import DType
 from pydl.native import Array, inverse
 from pydl.ops.check import integer, number
-from pydl.ops.convert import cast, check_device
+from pydl.ops.convert import cast, check_device, held
+from pydl.ops.exchange import array_of, is_foreign
 from pydl.ops.shape import sizes
 
 _INT64_MAX = 2**63 - 1
@@ -48,7 +49,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     """Return a new tensor with a copy of `data`.
 
     Args:
-        data: A number, nested lists, an array or a tensor.
+        data: A number, nested lists, an array or a tensor, also one of another library on the CPU.
         dtype: The element type; left out, arrays and tensors keep theirs, Python floats give float32, ints int64.
         device: None or ``"cpu"``.
         requires_grad: Whether gradients are computed for it.
@@ -72,6 +73,8 @@ def _values(name: str, data: Any, dtype: Any, copy: bool) -> Array:
         x = data._array
     elif isinstance(data, (np.ndarray, np.generic)):
         x = np.asarray(data)
+    elif is_foreign(data):
+        x = array_of(name, data)
     else:
         x = _from_python(name, data, wanted)
         copy = False
@@ -88,8 +91,8 @@ def _values(name: str, data: Any, dtype: Any, copy: bool) -> Array:
 
 def _from_python(name: str, data: Any, wanted: DType | None) -> Array:
     """Return numbers and nested lists, which may hold tensors, as an array."""
-    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in _leaves(data)):
-        data = _plain(data)
+    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) or is_foreign(item) for item in _leaves(data)):
+        data = _plain(name, data)
     try:
         x = np.array(data)
     except ValueError as error:
@@ -98,6 +101,8 @@ def _from_python(name: str, data: Any, wanted: DType | None) -> Array:
         if x.dtype.kind == "O" and wanted is None:
             raise OverflowError(f"{name}: expects numbers of at most 64 bits, got {data!r}")
         raise TypeError(f"{name}: expects numbers, got elements of {x.dtype}")
+    if wanted is not None and wanted.kind in "iu" and x.dtype.kind in "iu" and x.size:
+        held(name, int(x.min()), wanted), held(name, int(x.max()), wanted)
     if wanted is None and x.dtype == np.float64:
         first = next((item for item in _leaves(data) if isinstance(item, (np.ndarray, np.generic))), None)
         if first is None or first.dtype != np.float64:
@@ -113,14 +118,23 @@ def _leaves(data: Any) -> Any:
         yield data
 
 
-def _plain(data: Any) -> Any:
+def _plain(name: str, data: Any) -> Any:
     if isinstance(data, Tensor):
         return data._array.tolist()
-    return [_plain(item) for item in data] if isinstance(data, (list, tuple)) else data
+    if is_foreign(data):
+        return array_of(name, data).tolist()
+    return [_plain(name, item) for item in data] if isinstance(data, (list, tuple)) else data
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """Return `data` as a tensor, sharing its memory where it is a tensor or array of the wanted dtype."""
+    """Return `data` as a tensor, sharing its memory where it is a tensor or array of the wanted dtype.
+
+    That holds for tensors of other libraries on the CPU, too: whatever has ``__dlpack__``.
+
+    Raises:
+        TypeError: The data cannot be numbers, or are of a kind that pydl lacks.
+        BufferError: It is a tensor that cannot share its memory, such as one of PyTorch's that requires a gradient.
+    """
     check_device(device)
     if isinstance(data, Tensor) and (dtype is None or data._array.dtype == dtypes.checked("as_tensor", dtype)):
         return data
@@ -143,14 +157,43 @@ def from_numpy(ndarray: Array) -> Tensor:
         array([1., 1.], dtype=float32)
     """
     if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"from_numpy: expects an ndarray, got {type(ndarray).__name__}")
+        hint = "; use from_dlpack" if is_foreign(ndarray) else ""
+        raise TypeError(f"from_numpy: expects an ndarray, got {type(ndarray).__name__}{hint}")
     dtypes.checked("from_numpy", ndarray.dtype)
     return Tensor(_values("from_numpy", np.asarray(ndarray), None, False))
 
 
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """Return a tensor over the memory of another library's CPU tensor (anything with ``__dlpack__``)."""
-    return from_numpy(np.from_dlpack(ext_tensor))
+def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None) -> Tensor:
+    """Return a tensor over the memory of another library's tensor, which stays alive as long as this one.
+
+    A change of one is a change of the other, and autograd does not notice the other library's. Memory that the other
+    side marks as read-only, as JAX does, is refused by ops in place.
+
+    Args:
+        ext_tensor: Anything with ``__dlpack__``, on the CPU: a tensor of PyTorch, JAX or pydl, or an array.
+        device: None or ``"cpu"``.
+        copy: True copies the values; False raises where memory cannot be shared, which None copies (memory that is not
+            aligned to its elements).
+
+    Raises:
+        TypeError: It has no ``__dlpack__``, or elements that pydl lacks.
+        BufferError: Its memory cannot be shared: it lies elsewhere, or requires a gradient.
+
+    Example:
+        >>> a = np.zeros(2, np.float32)
+        >>> from_dlpack(a).add_(1)
+        tensor([1., 1.])
+        >>> a
+        array([1., 1.], dtype=float32)
+    """
+    check_device(device)
+    if not hasattr(type(ext_tensor), "__dlpack__"):
+        raise TypeError(f"from_dlpack: expects a tensor with __dlpack__, got {type(ext_tensor).__name__}; use tensor()")
+    x = array_of("from_dlpack", ext_tensor)
+    dtypes.checked("from_dlpack", x.dtype)
+    if copy is False and not x.flags.aligned:
+        raise BufferError("from_dlpack: the memory is not aligned to its elements, and copy=False was given")
+    return Tensor(_values("from_dlpack", x, None, bool(copy)))
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -175,7 +218,7 @@ def _filled(name: str, size: tuple[Any, ...], value: Any, dtype: Any, device: An
     check_device(device)
     array = allocated(name, sizes(name, size), _dtype(name, dtype))
     if value is not None:
-        array.fill(value)
+        array.fill(held(name, value, array.dtype) if type(value) is int and array.dtype.kind in "iu" else value)
     return finished(array, requires_grad)
 
 
@@ -203,7 +246,7 @@ def _like(name: str, input: Tensor, value: Any, dtype: Any, device: Any, require
     axes = native.order(x) or tuple(range(x.ndim))
     memory = allocated(name, tuple([x.shape[axis] for axis in axes]), _dtype(name, dtype, x.dtype))
     if value is not None:
-        memory.fill(value)
+        memory.fill(held(name, value, memory.dtype) if type(value) is int and memory.dtype.kind in "iu" else value)
     return finished(memory.transpose(inverse(axes)), requires_grad)
 
 
@@ -255,11 +298,16 @@ def arange(
     first, last = (0, start) if end is None else (start, end)
     whole = all(isinstance(n, (int, np.integer)) for n in (first, last, step))
     for name, n in (("start", first), ("end", last), ("step", step)):
-        number("arange", name, n)
+        if not math.isfinite(number("arange", name, n)):
+            raise ValueError(f"arange: {name} must be a finite number, got {n}")
+    kind = _dtype("arange", dtype, dtypes.int64 if whole else dtypes.float32)
+    if kind == dtypes.int64:
+        first, last, step, whole = int(first), int(last), int(step), True
     if step == 0 or (last - first) / step < 0:
         raise ValueError(f"arange: from {first} to {last} in steps of {step} never ends")
     count = -(-(last - first) // step) if whole else math.ceil((last - first) / step)
-    kind = _dtype("arange", dtype, dtypes.int64 if whole else dtypes.float32)
+    if kind.kind != "f":  # as many as the numbers given make, of their whole parts
+        first, step, whole = int(first), int(step), True
     allocated("arange", (int(count),), kind)
     places: Any = np.arange(int(count), dtype=np.int64 if whole else np.float64)
     values = places * step + first
@@ -269,10 +317,39 @@ def arange(
 def linspace(
     start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Return `steps` numbers at equal distances from `start` to `end`, both included."""
+    """Return `steps` numbers at equal distances from `start` to `end`, both included.
+
+    Args:
+        start: The first number, or a tensor without dimensions that holds it.
+        end: The last, likewise.
+        steps: How many.
+        dtype: float32 if left out; for integers the whole parts of `start` and `end` count.
+        device: None or ``"cpu"``.
+        requires_grad: Whether gradients are computed for it.
+
+    Raises:
+        TypeError: `start` or `end` is no number, `steps` no integer.
+        ValueError: A tensor with dimensions is given, or `steps` is negative.
+    """
     check_device(device)
-    count = integer("linspace", "steps", steps, 0)
-    return finished(np.linspace(start, end, count).astype(_dtype("linspace", dtype)), requires_grad)
+    count, kind = integer("linspace", "steps", steps, 0), _dtype("linspace", dtype)
+    ends = [_single("linspace", name, n) for name, n in (("start", start), ("end", end))]
+    if kind.kind != "f":
+        ends = [math.trunc(n) for n in ends]
+    array = allocated("linspace", (count,), kind)
+    with np.errstate(all="ignore"):
+        array[...] = np.linspace(ends[0], ends[1], count)
+    return finished(array, requires_grad)
+
+
+def _single(name: str, argument: str, value: Any) -> Any:
+    """Return a number, out of a tensor without dimensions if need be."""
+    if isinstance(value, Tensor):
+        if value._array.ndim:
+            raise ValueError(f"{name}: {argument} must be a number or have no dimensions, got {value._array.shape}")
+        value = value.item()
+    number(name, argument, value)
+    return value
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -12,7 +12,7 @@ from pydl.grad_mode import mode
 from pydl.native import Array, lib
 from pydl.ops import arrays
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.convert import NUMBERS, promoted, refuse
+from pydl.ops.convert import NUMBERS, held, promoted, refuse
 from pydl.watch import tell, watchers
 
 Operand = Any  # a Tensor, an ndarray or a number
@@ -89,9 +89,11 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
     if p.dtype.kind != "f":
         if p.dtype.kind == "b" and op == _SUB:
             raise TypeError(f"{name}: bool tensors cannot be subtracted; use ^ or logical_not")
-        return Tensor(
-            _integers(name, np.add if op == _ADD else np.subtract, p, q if alpha == 1 else q * p.dtype.type(alpha))
-        )
+        if alpha != 1:
+            if not isinstance(alpha, int):
+                raise TypeError(f"{name}: alpha must be an integer for tensors of {p.dtype}, got {alpha!r}")
+            q = q * p.dtype.type(alpha if p.dtype.kind == "b" else held(name, alpha, p.dtype))
+        return Tensor(_integers(name, np.add if op == _ADD else np.subtract, p, q))
     y = arrays.binary(op, p, q if alpha == 1 else arrays.scale(q, alpha))
     if not (watchers or (mode.enabled and (a.requires_grad or b.requires_grad))):
         return Tensor(y)
@@ -350,8 +352,23 @@ def _select(name: str, op: int, whole: np.ufunc, a: Operand, b: Operand) -> Tens
 
 
 def lerp(input: Tensor, end: Tensor, weight: Operand) -> Tensor:
-    """Return ``input + weight * (end - input)``."""
-    return add(input, mul(sub(end, input), weight))
+    """Return ``input + weight * (end - input)``: exactly `input` at weight 0, exactly `end` at weight 1."""
+    a, b = promoted("lerp", input, end, True)
+    a, w = promoted("lerp", a, weight)
+    b, w = promoted("lerp", b, w)
+    p, q, r = a._array, b._array, w._array
+    arrays.broadcast_shapes("lerp", p.shape, q.shape, r.shape)
+    way, rest = arrays.sub(q, p), arrays.sub(np.ones((), r.dtype), r)
+    low, high = arrays.add(p, arrays.mul(way, r)), arrays.sub(q, arrays.mul(way, rest))
+
+    def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
+        return (
+            unbroadcast(arrays.mul(dy, rest), p.shape) if needs[0] else None,
+            unbroadcast(arrays.mul(dy, r), q.shape) if needs[1] else None,
+            unbroadcast(arrays.mul(dy, way), r.shape) if needs[2] else None,
+        )
+
+    return record("lerp", np.asarray(np.where(np.abs(r) < 0.5, low, high)), (a, b, w), backward)
 
 
 def neg(input: Tensor) -> Tensor:

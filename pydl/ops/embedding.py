@@ -43,7 +43,7 @@ def embedding(
         sparse: Refused: gradients are dense.
 
     Returns:
-        (*input.shape, D).
+        ``(*input.shape, D)``.
 
     Raises:
         IndexError: An index is no row.

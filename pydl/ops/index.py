@@ -10,10 +10,12 @@ from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
+from pydl.ops.arrays import broadcast_shapes
 from pydl.ops.compare import where
 from pydl.ops.convert import cast, operand, refuse
 from pydl.ops.dims import dimension
 from pydl.ops.inplace import _before, _fold, _put, _replace, fitted
+from pydl.ops.shape import expand
 
 
 def plain_index(name: str, input: Tensor, index: Any) -> Any:
@@ -78,10 +80,11 @@ def getitem(input: Tensor, index: Any) -> Tensor:
         y = np.asarray(x[key])
     except IndexError as error:
         raise IndexError(f"getitem: {error}; the tensor has shape {x.shape}") from None
-    shape = x.shape
+    shape, axes = x.shape, native.order(x)
 
     def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
-        dx = np.zeros(shape, dy.dtype)
+        dx = native.new(native.dense_layout(dy.dtype, shape, axes))[0]
+        dx.fill(0)
         if basic:
             native.copy(dy, dx[key])
         else:
@@ -257,7 +260,7 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     turned = x.transpose(axes)
     y = np.take(turned, places.reshape(-1), axes.index(axis)).transpose(np.argsort(axes)) if x.ndim else x.copy()
     shape = x.shape
-    key: Any = (*[slice(None)] * axis, places.reshape(-1))
+    key: Any = (*[slice(None)] * axis, places.reshape(-1)) if shape else ...
 
     def backward(dy: Array, needs: tuple[bool, ...]) -> tuple[Array | None, ...]:
         dx = np.zeros(shape, dy.dtype)
@@ -273,10 +276,18 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
-    """Return the elements where the mask (bool, of a shape that broadcasts to the tensor's) holds, as one dimension."""
+    """Return the elements where the mask (bool) holds, as one dimension; tensor and mask broadcast.
+
+    Raises:
+        TypeError: The mask is no bool tensor.
+        ValueError: The shapes do not broadcast.
+    """
+    if not isinstance(mask, Tensor):
+        raise refuse("masked_select", "mask", mask)
     if mask._array.dtype.kind != "b":
         raise TypeError(f"masked_select: mask must be bool, got {mask._array.dtype}")
-    return getitem(input, Tensor(np.broadcast_to(mask._array, input._array.shape)))
+    shape = broadcast_shapes("masked_select", input._array.shape, mask._array.shape)
+    return getitem(expand(input, shape), Tensor(np.broadcast_to(mask._array, shape)))
 
 
 def masked_fill_(input: Tensor, mask: Tensor, value: Any) -> Tensor:

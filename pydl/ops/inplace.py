@@ -14,7 +14,7 @@ from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array, lib
 from pydl.ops import arrays, elementwise
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.convert import cast, convert
+from pydl.ops.convert import cast, convert, held
 from pydl.ops.maths import clamp
 
 
@@ -233,6 +233,8 @@ def fill_(input: Tensor, value: Any) -> Tensor:
             raise ValueError(f"fill_: value must be a number or a tensor without dimensions, got {value._array.shape}")
         return copy_(input, value)
     _check_category("fill_", dtypes.of_number(value), input._array.dtype)
+    if type(value) is int and input._array.dtype.kind in "iu":
+        value = held("fill_", value, input._array.dtype)
     input._array.fill(value)
     return record_inplace("fill_", input, (input,), _no_gradient)
 
@@ -265,6 +267,8 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def _put(name: str, x: Tensor, region: Array, src: Any, index: Any) -> Tensor:
     """Copy `src` into `region`, the view of the array of `x` at `index`, and note it."""
+    if type(src) is int and region.dtype.kind in "iu":
+        src = held(name, src, region.dtype)
     value = src if isinstance(src, Tensor) else Tensor(np.asarray(src))
     v = value._array
     shape, dtype = v.shape, v.dtype

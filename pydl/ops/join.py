@@ -12,7 +12,7 @@ from pydl.autograd import Tensor, record
 from pydl.native import Array, inverse
 from pydl.ops.check import integer
 from pydl.ops.convert import convert, refuse
-from pydl.ops.dims import dimension
+from pydl.ops.dims import dimension, dimensions
 from pydl.ops.shape import sizes
 
 
@@ -143,11 +143,22 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple([input[key] for key in keys])
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """Return a copy with the order of the elements reversed along `dims`."""
+def flip(input: Tensor, *args: Any, dims: Any = ()) -> Tensor:
+    """Return a copy with the order of the elements reversed along dimensions.
+
+    Args:
+        input: Any tensor.
+        args: The dimensions, as arguments or a tuple.
+        dims: The same by name.
+
+    Raises:
+        IndexError: A dimension is out of range.
+        ValueError: One is named twice.
+    """
     x = input._array
-    given = dims[0] if len(dims) == 1 and isinstance(dims[0], (tuple, list)) else dims
-    axes = tuple([dimension("flip", d, x.ndim) for d in given])
+    given = args or (dims if isinstance(dims, (tuple, list)) else (dims,))
+    given = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+    axes = dimensions("flip", tuple(given), x.ndim) if given else ()
     y = native.copy(np.flip(x, axes), native.empty_like(x))
     return record("flip", y, (input,), lambda dy, needs: (np.flip(dy, axes),))
 
@@ -157,6 +168,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     x = input._array
     if dims is None:
         return roll(input.flatten(), shifts, 0).reshape(x.shape)
+    if not x.ndim:
+        raise IndexError(f"roll: a tensor without dimensions has no dimension {dims}")
     axes = tuple([dimension("roll", d, x.ndim) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     steps = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     if len(axes) != len(steps):
@@ -229,11 +242,20 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     return record("pad", y, (input,), backward)
 
 
+def _cut(x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    index: list[Any] = [slice(None)] * axis + [slice(before, x._array.shape[axis] - after)]
+    cut: Tensor = x[tuple(index)]
+    return cut
+
+
 def _border_from_inside(input: Tensor, pairs: list[tuple[int, int]], mode: str) -> Tensor:
     """Fill the border from the image: along each padded dimension, take the element that the mode names."""
     y = input
     for axis, (before, after) in enumerate(pairs):
-        n = input._array.shape[axis]
+        if mode == "circular" and min(before, after) < 0:  # cut first: the border is of what is left
+            y = _cut(y, axis, max(-before, 0), max(-after, 0))
+            before, after = max(before, 0), max(after, 0)
+        n = y._array.shape[axis]
         if not before and not after:
             continue
         reach = n - 1 if mode == "reflect" else n if mode == "circular" else 2**62

@@ -41,7 +41,7 @@ def layer_norm(
     dimensions, those of `normalized_shape`.
 
     Args:
-        input: (..., *normalized_shape).
+        input: ``(..., *normalized_shape)``.
         normalized_shape: The lengths of the last dimensions.
         weight: Of shape `normalized_shape`, 1 if left out.
         bias: Of shape `normalized_shape`, 0 if left out.
@@ -94,8 +94,9 @@ def _rows(shape: tuple[int, ...], x: Layout, weight: Layout | None, bias: Layout
     dtype = float_dtype("layer_norm", input=x, weight=weight, bias=bias)
     kept = len(x.shape) - len(shape)
     if not shape or kept < 0 or x.shape[kept:] != shape or 0 in shape:
+        hint = f"; set normalized_shape={x.shape[kept:]}?" if shape and kept >= 0 and 0 not in x.shape[kept:] else ""
         raise ValueError(
-            f"layer_norm: expects an input of (..., *{shape}), its last dimensions not empty, got {x.shape}"
+            f"layer_norm: expects an input of (..., *{shape}), its last dimensions not empty, got {x.shape}{hint}"
         )
     for name, part in (("weight", weight), ("bias", bias)):
         if part is not None and part.shape != shape:
@@ -182,8 +183,9 @@ def _grouped(op: str, input: Tensor, groups: int, weight: Tensor | None, bias: T
     try:
         forms = [None if t is None else t._layout or layout_of(t) for t in (input, weight, bias)]
         plan = _groups(op, groups, *forms)
-    except AttributeError:
+    except (AttributeError, TypeError):  # something is no tensor or no int
         float_dtype(op, input=input, weight=weight, bias=bias)
+        check.integer(op, "num_groups", groups)
         raise
     kernels, sizes = plan.kernels, plan.sizes
     x, y, mean, rstd = lying(input, plan.x), make(plan.x), make(plan.moments)._pointer, make(plan.moments)._pointer

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from pydl import native
+from pydl import dtypes, native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, pointer_of
 from pydl.grad_mode import mode
 from pydl.native import lib
-from pydl.ops.convert import floating, refuse
-from pydl.ops.elementwise import maximum, minimum
+from pydl.ops.compare import gt, logical_or, lt, ne, where
+from pydl.ops.convert import convert, floating, refuse
 from pydl.watch import tell, watchers
 
 
@@ -128,11 +128,15 @@ def abs(input: Tensor) -> Tensor:
 
 def sign(input: Tensor) -> Tensor:
     """Return -1, 0 or 1, elementwise."""
+    if isinstance(input, Tensor) and input._array.dtype.kind == "b":
+        return input.clone()
     return _whole("sign", lib.PYDL_SIGN, np.sign, input)
 
 
 def square(input: Tensor) -> Tensor:
-    """Return ``input * input``, elementwise."""
+    """Return ``input * input``, elementwise; bools give int64."""
+    if isinstance(input, Tensor) and input._array.dtype.kind == "b":
+        return convert(input, dtypes.int64)
     return _whole("square", lib.PYDL_SQUARE, np.square, input)
 
 
@@ -181,8 +185,8 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ValueError("clamp: at least one of min and max is needed")
     if isinstance(min, (Tensor, np.ndarray)) or isinstance(max, (Tensor, np.ndarray)):
-        y = input if min is None else maximum(input, min)
-        return y if max is None else minimum(y, max)
+        y = input if min is None else _bounded(input, min, lt)
+        return y if max is None else _bounded(y, max, gt)
     if not isinstance(input, Tensor):
         raise refuse("clamp", "input", input)
     fractions = isinstance(min, (float, np.floating)) or isinstance(max, (float, np.floating))
@@ -190,6 +194,12 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return Tensor(np.clip(input._array, min, max))
     low = -np.inf if min is None else float(min)
     return apply("clamp", lib.PYDL_CLAMP, input, alpha=low, beta=np.inf if max is None else float(max))
+
+
+def _bounded(x: Tensor, bound: Any, beyond: Callable[[Any, Any], Tensor]) -> Tensor:
+    """Return `bound` where `x` is beyond it or it is NaN, else `x`, which has the gradient where both are equal."""
+    y: Tensor = where(logical_or(beyond(x, bound), ne(bound, bound)), bound, x)
+    return y
 
 
 clip = clamp

@@ -179,7 +179,7 @@ def _batched(a: Array, b: Array) -> Array:
     if lead_a == lead_b or not lead_a:
         return product(a, b)
     if not lead_b:  # one matrix for the whole batch: one tall product
-        tall = native.dense(a).reshape(-1, a.shape[-1])
+        tall = native.dense(a).reshape(math.prod(a.shape[:-1]), a.shape[-1])
         return product(tall, b).reshape(*lead_a, a.shape[-2], b.shape[-1])
     try:
         lead = np.broadcast_shapes(lead_a, lead_b)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydl.autograd import Tensor
 from pydl.ops import (
@@ -13,6 +13,7 @@ from pydl.ops import (
     convert,
     create,
     elementwise,
+    exchange,
     index,
     inplace,
     join,
@@ -26,6 +27,7 @@ from pydl.ops import (
 )
 from pydl.ops.matmul import bmm, dot, matmul, mm
 from pydl.ops.softmax import log_softmax, softmax
+from pydl.suggest import did_you_mean
 
 
 def _rmatmul(input: Tensor, other: Any) -> Tensor:
@@ -63,8 +65,8 @@ class Methods:
     __ipow__ = inplace.pow_
     __ifloordiv__ = inplace.floor_divide_
     __imod__ = inplace.remainder_
-    __eq__ = compare.equals
-    __ne__ = compare.differs
+    __eq__ = compare.equals  # type: ignore[assignment] # objects give a bool
+    __ne__ = compare.differs  # type: ignore[assignment]
     __lt__ = compare.lt
     __le__ = compare.le
     __gt__ = compare.gt
@@ -341,6 +343,9 @@ class Methods:
     def __repr__(self: Any) -> str:
         return printing.text(self)
 
+    def _repr_html_(self: Any) -> str:
+        return printing.html(self)
+
     def __format__(self: Any, specification: str) -> str:
         if self._array.ndim == 0:
             return format(self._array.item(), specification)
@@ -348,8 +353,17 @@ class Methods:
 
     __hash__ = object.__hash__
 
-    def __dlpack__(self: Any, **options: Any) -> Any:
-        return self.numpy().__dlpack__(**options)
+    def __dlpack__(
+        self: Any, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        options = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return exchange.exported(self, options)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            public = () if name.startswith("_") else (known for known in dir(type(self)) if not known.startswith("_"))
+            raise AttributeError(f"'Tensor' object has no attribute {name!r}{did_you_mean(name, public)}")
 
     def __dlpack_device__(self: Any) -> tuple[builtins.int, builtins.int]:
         return (1, 0)  # the CPU
@@ -401,12 +415,12 @@ class Methods:
 
     @property
     def device(self) -> convert.device:
-        """Where the tensor lives: the CPU."""
+        """Where the tensor lives, which is the CPU."""
         return _CPU
 
     @property
     def is_cuda(self) -> builtins.bool:
-        """Whether it lives on a GPU: never."""
+        """Whether it lives on a GPU, which none does."""
         return False
 
     @property

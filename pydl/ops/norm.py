@@ -58,18 +58,14 @@ def batch_norm(
         The shape of `input`.
 
     Raises:
-        ValueError: Shapes that do not fit; one value per channel in training; no running statistics in evaluation.
+        ValueError: Shapes that do not fit; one value per channel in training (none at all is fine); no running
+            statistics in evaluation.
         TypeError: Not one floating-point dtype.
 
     Reference:
         Ioffe and Szegedy: Batch Normalization, ICML 2015, algorithms 1 and 2.
     """
-    given = (input, weight, bias, running_mean, running_var)
-    try:
-        plan = _plan(*[None if t is None else t._layout or layout_of(t) for t in given])
-    except AttributeError:
-        float_dtype("batch_norm", input=input, weight=weight, bias=bias)
-        raise
+    plan = plan_of(input, weight, bias, running_mean, running_var)
     kernels, form, channel, rows, C = plan.kernels, plan.x, plan.channel, plan.rows, plan.C
     x, y = lying(input, form), make(form)
     gamma = NULL if weight is None else lying(weight, channel)
@@ -77,11 +73,14 @@ def batch_norm(
     if not training and (running_mean is None) != (running_var is None):
         raise ValueError("batch_norm: evaluation needs both running_mean and running_var, or neither")
     use_batch = training or running_mean is None or running_var is None
-    rstd = make(channel)._pointer
-    if use_batch:
-        if rows <= 1:
-            raise ValueError(f"batch_norm: training needs more than one value per channel, got {form.shape}")
-        mean = make(channel)._pointer
+    scale = make(channel)
+    rstd = scale._pointer
+    if use_batch and (rows == 1 or C == 0):
+        raise ValueError(f"batch_norm: training needs more than one value per channel, got {form.shape}")
+    mean = make(channel)._pointer
+    if use_batch and not rows:  # a rank may have no sample of a batch: there is nothing to learn from
+        scale._array.fill(0)
+    elif use_batch:
         moved = [_running(t, channel) if training else NULL for t in (running_mean, running_var)]
         scratch = native.workspace(kernels.batch_norm_workspace(rows, C))
         kernels.batch_norm_forward(
@@ -114,6 +113,15 @@ def batch_norm(
     saved = [t for t in (input, weight, y if relu else None) if t is not None]
     attach(y, "batch_norm + relu" if relu else "batch_norm", (input, weight, bias), backward, saved, True)
     return y
+
+
+def plan_of(input: Tensor, weight: Tensor | None, bias: Tensor | None, *running: Tensor | None) -> Plan:
+    """Check the arguments of a batch norm and return how its arrays lie."""
+    try:
+        return _plan(*[None if t is None else t._layout or layout_of(t) for t in (input, weight, bias, *running)])
+    except AttributeError:
+        float_dtype("batch_norm", input=input, weight=weight, bias=bias)
+        raise
 
 
 @lru_cache(maxsize=4096)

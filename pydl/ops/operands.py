@@ -13,6 +13,8 @@ from pydl.native import Array, Layout
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
+_REQUIRED = ("input", "other", "target")  # operands that may not be left out
+_WEIGHTED = ("conv2d", "conv_transpose2d", "linear", "prelu", "embedding")  # and the ops that have a weight in any case
 NHWC = (0, 2, 3, 1)  # the axes of an (N, C, H, W)-shaped array from the outermost in memory to the innermost
 
 
@@ -25,7 +27,7 @@ def float_dtype(op: str, **operands: Tensor | Layout | None) -> np.dtype[Any]:
     """
     found: dict[str, np.dtype[Any]] = {}
     for name, operand in operands.items():
-        if operand is None:
+        if operand is None and name not in _REQUIRED and not (name == "weight" and op in _WEIGHTED):
             continue
         if not isinstance(operand, (Tensor, Layout)):
             raise TypeError(f"{op}: {name} must be a Tensor, got {type(operand).__name__}")
@@ -69,8 +71,10 @@ def column_sum(x: Any, form: Layout, sums: Layout) -> Tensor:
         sums: How the result lies.
     """
     columns, kernels = sums.size, form.kernels
-    rows = form.size // columns
     y = make(sums)
+    if not columns:
+        return y
+    rows = form.size // columns
     scratch = native.workspace(kernels.reduce_workspace(1, rows, columns))
     kernels.reduce(native.lib.PYDL_SUM, 1, rows, columns, x, y._pointer, scratch)
     return y

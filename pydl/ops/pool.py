@@ -176,8 +176,10 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
     sizes = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size, output_size)
     form = input._layout or layout_of(input)
     shape = form.shape
-    if len(shape) != 4 or len(sizes) != 2 or 0 in shape[1:]:
-        raise ValueError(f"{op}: expects an input of (N, C, H, W) and two sizes, got {shape} and {output_size}")
+    if len(shape) != 4 or 0 in shape[1:]:
+        raise ValueError(f"{op}: expects an input of (N, C, H, W), none but N empty, got {shape}")
+    if len(sizes) != 2:
+        raise ValueError(f"{op}: output_size must be one number or two, got {output_size}")
     P, Q = (
         have if size is None else integer(op, "output_size", size, 1)
         for size, have in zip(sizes, shape[2:], strict=True)
@@ -220,10 +222,9 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     """Return the largest element of each window of a sequence (N, C, L): :func:`max_pool2d` with a height of 1."""
-    step = kernel_size if stride is None else stride
-    y = max_pool2d(
-        input.unsqueeze(-2), (1, kernel_size), (1, step), (0, padding), (1, dilation), ceil_mode, return_indices
-    )
+    kernel, step, border = _row("max_pool1d", kernel_size, stride, padding)
+    (gap,) = integers("max_pool1d", "dilation", dilation, 1, 1)
+    y = max_pool2d(_sequence("max_pool1d", input), kernel, step, border, (1, gap), ceil_mode, return_indices)
     return tuple([part.squeeze(-2) for part in y]) if return_indices else y.squeeze(-2)
 
 
@@ -236,9 +237,26 @@ def avg_pool1d(
     count_include_pad: bool = True,
 ) -> Tensor:
     """Return the mean of each window of a sequence (N, C, L): :func:`avg_pool2d` with a height of 1."""
-    step = kernel_size if stride is None else stride
-    y = avg_pool2d(input.unsqueeze(-2), (1, kernel_size), (1, step), (0, padding), ceil_mode, count_include_pad)
+    kernel, step, border = _row("avg_pool1d", kernel_size, stride, padding)
+    y = avg_pool2d(_sequence("avg_pool1d", input), kernel, step, border, ceil_mode, count_include_pad)
     return y.squeeze(-2)
+
+
+def _row(op: str, kernel: Any, stride: Any, padding: Any) -> tuple[tuple[int, int], ...]:
+    """Return kernel, stride and padding of a window over a sequence as those of one over an image of one row."""
+    (size,) = integers(op, "kernel_size", kernel, 1, 1)
+    (step,) = integers(op, "stride", stride, 1, 1) if stride not in (None, ()) else (size,)
+    (border,) = integers(op, "padding", padding, 0, 1)
+    return (1, size), (1, step), (0, border)
+
+
+def _sequence(op: str, input: Tensor) -> Tensor:
+    """Return a sequence as an image of one row."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{op}: input must be a Tensor, got {type(input).__name__}")
+    if input.ndim not in (2, 3):
+        raise ValueError(f"{op}: expects an input of (N, C, L) or (C, L), got {tuple(input.shape)}")
+    return input.unsqueeze(-2)
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | tuple[int]) -> Tensor:

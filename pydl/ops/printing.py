@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from pydl.autograd import Tensor
+from pydl.autograd import Tensor, no_grad
 from pydl.native import Array
+from pydl.ops import reduce
+from pydl.watch import unwatched
 
 _WIDTH, _EDGE, _THRESHOLD, _DIGITS = 80, 3, 1000, 4
 
@@ -40,6 +42,20 @@ def text(x: Tensor, name: str = "tensor") -> str:
             formatter={"all": _formatter(_shown(array))},
         ).replace(", ..., ", ",  ..., ")
     return f"{name}({', '.join([body, *suffix])})"
+
+
+def html(x: Tensor) -> str:
+    """Return the tensor for a notebook: what it is in a line, and its text."""
+    from pydl import notebook
+
+    array = x._array
+    parts = [f"{array.dtype} {tuple(array.shape)}"]
+    if array.dtype.kind != "b" and array.size > 1:
+        with no_grad(), unwatched():
+            parts.append(f"from {float(reduce.amin(x).item()):.4g} to {float(reduce.amax(x).item()):.4g}")
+            if array.dtype.kind == "f":
+                parts.append(f"mean {float(reduce.mean(x).item()):.4g}")
+    return notebook.page(notebook.line(", ".join(parts)), notebook.plain(repr(x)))
 
 
 def _shown(array: Array) -> Array:

@@ -19,6 +19,7 @@ from pydl.ops.operands import column_sum, float_dtype
 
 CELLS = {"rnn_tanh": lib.PYDL_RNN_TANH, "rnn_relu": lib.PYDL_RNN_RELU, "lstm": lib.PYDL_LSTM, "gru": lib.PYDL_GRU}
 GATES = {"rnn_tanh": 1, "rnn_relu": 1, "lstm": 4, "gru": 3}
+_ALIGNED = 16  # reals: a vector of the widest instruction set
 _FUSED_SEQUENCES = 8  # fewer share one product for the inputs of all steps; more multiply theirs within the loop
 
 
@@ -30,6 +31,7 @@ class Plan:
     pieces: tuple[Any, ...]
     begin: Any  # int64_t[T + 1]
     rows: int
+    row: int
 
 
 def recurrent(
@@ -100,7 +102,7 @@ def recurrent(
 
     gate = native.empty((plan.rows, gates * H), dtype) if fused else _linear(x, w_ih, bias)
     y, h_n, c_n = native.empty((plan.rows, H), dtype), new(N, H), new(N, H, wanted=cell == "lstm")
-    before = new(plan.rows, H + D if fused else H, wanted=keeps)
+    before = new(plan.rows, plan.row, wanted=keeps)
     c_before = new(plan.rows, H, wanted=keeps and cell == "lstm")
     inner = new(plan.rows, H, wanted=keeps and cell in ("lstm", "gru"))
     initial = [None if s is None else native.dense(s._array) for s in (h0, c0)]
@@ -122,22 +124,14 @@ def recurrent(
             scratch = native.workspace(kernels.recurrent_backward_workspace(g))
             kernels.recurrent_backward(g, plan.begin, *saved, *made, scratch)
         assert before is not None
-        dw_ih = dw_hh = None
-        if fused and (needs[3] or needs[4]):
-            dw = product(dgate.T, before)
-            dw_hh, dw_ih = native.dense(dw[:, :H]), native.dense(dw[:, H:])
-        elif needs[3] or needs[4]:
-            dw_hh, dw_ih = product(dhidden.T, before), product(dgate.T, x)
-        db = _sum(dgate) if needs[5] or needs[6] else None
-        return [
-            product(dgate, w_ih).reshape(shape) if needs[0] else None,
-            dh0,
-            dc0,
-            dw_ih if needs[3] else None,
-            dw_hh if needs[4] else None,
-            db if needs[5] else None,
-            (_sum(dhidden) if gru else db) if needs[6] else None,
-        ]
+        dx = product(dgate, w_ih).reshape(shape) if needs[0] else None
+        if not any(needs[3:]):
+            return [dx, dh0, dc0, None, None, None, None]
+        dw = product(dhidden.T, before)
+        one = H + D if fused else H  # the column of ones
+        dw_ih = native.dense(dw[:, H:one]) if fused else product(dgate.T, x)
+        dw_hh, db = native.dense(dw[:, :H]), native.dense(dw[:, one])
+        return [dx, dh0, dc0, dw_ih, dw_hh, _sum(dgate) if gru else db, db]
 
     shape = input._array.shape
     assert h_n is not None
@@ -168,7 +162,8 @@ def _checked(
             raise ValueError(f"{cell}: expects {name} of shape ({gates * H},), got {shapes[name]}")
     form = "(T, N, D)" if sizes is None else "(rows, D)"
     if len(shape) != (3 if sizes is None else 2) or shape[-1] != D:
-        raise ValueError(f"{cell}: expects an input of shape {form} with D = {D} features, got {shape}")
+        hint = f"; set input_size={shape[-1]}?" if len(shape) == len(form.split(",")) else ""
+        raise ValueError(f"{cell}: expects an input of shape {form} with D = {D} features, got {shape}{hint}")
     if sizes is not None and (sum(sizes) != shape[0] or any(a < b for a, b in pairwise(sizes))):
         raise ValueError(f"{cell}: sizes must not grow and add up to the {shape[0]} rows of the input, got {sizes}")
     T, N = shape[:2] if sizes is None else (len(sizes), sizes[0] if sizes else 0)
@@ -186,8 +181,9 @@ def _plan(
     begin = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
     gates = {lib.PYDL_LSTM: 4, lib.PYDL_GRU: 3}.get(cell, 1)
     cuts = native.pieces(N, 2.0 * gates * H * (H + D) * T)
-    pieces = tuple([native.geometry("recurrent", cell, T, N, H, D, int(reverse), first, last) for first, last in cuts])
-    return Plan(kernels, pieces, native.pointer(begin), int(begin[-1]))
+    row = -(-(H + D + 1) // _ALIGNED) * _ALIGNED
+    pieces = tuple([native.geometry("recurrent", cell, T, N, H, D, int(reverse), row, *cut) for cut in cuts])
+    return Plan(kernels, pieces, native.pointer(begin), int(begin[-1]), row)
 
 
 def _at(x: Array | None) -> Any:

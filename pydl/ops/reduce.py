@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -150,6 +150,18 @@ def _extreme(name: str, op: int, input: Tensor, dim: Dims, keepdim: bool) -> Ten
     return record(name, whole if keepdim else y, (input,), backward, (input,))
 
 
+@overload
+def max(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+
+
+@overload
+def max(input: Tensor, dim: Tensor) -> Tensor: ...
+
+
+@overload
+def max(input: Tensor, dim: int, keepdim: bool = False) -> Extremes: ...
+
+
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """Return the largest element, or with `dim` the largest ones along it and where they are; NaN wins.
 
@@ -168,6 +180,18 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     if isinstance(dim, Tensor):
         return _maximum(input, dim)
     return _pick("max", lib.PYDL_MAX, input, dim, keepdim)
+
+
+@overload
+def min(input: Tensor, dim: None = None, keepdim: bool = False) -> Tensor: ...
+
+
+@overload
+def min(input: Tensor, dim: Tensor) -> Tensor: ...
+
+
+@overload
+def min(input: Tensor, dim: int, keepdim: bool = False) -> Extremes: ...
 
 
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -229,15 +253,19 @@ def _where(name: str, op: int, input: Tensor, dim: int | None, keepdim: bool) ->
 
 
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Return whether every element is non-zero."""
+    """Return whether every element is non-zero; bool, for uint8 uint8."""
     x = _start("all", input, None)._array
-    return Tensor(np.asarray(np.all(x, dimensions("all", dim, x.ndim), keepdims=keepdim)))
+    return _truth(x, np.all(x, dimensions("all", dim, x.ndim), keepdims=keepdim))
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
-    """Return whether any element is non-zero."""
+    """Return whether any element is non-zero; bool, for uint8 uint8."""
     x = _start("any", input, None)._array
-    return Tensor(np.asarray(np.any(x, dimensions("any", dim, x.ndim), keepdims=keepdim)))
+    return _truth(x, np.any(x, dimensions("any", dim, x.ndim), keepdims=keepdim))
+
+
+def _truth(x: Array, y: Any) -> Tensor:
+    return Tensor(np.asarray(y, dtypes.uint8 if x.dtype == dtypes.uint8 else dtypes.bool))
 
 
 def count_nonzero(input: Tensor, dim: Dims = None) -> Tensor:
@@ -251,7 +279,8 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     input = _start("cumsum", input, dtype)
     x = input._array
     axis = dimension("cumsum", dim, x.ndim)
+    kind = x.dtype if x.dtype.kind == "f" or dtype is not None else dtypes.int64
     if not x.ndim:
-        return input.clone()
-    y = np.cumsum(x, axis, dtype=x.dtype if x.dtype.kind == "f" or dtype is not None else np.int64)
+        return convert(input, kind, True)
+    y = np.cumsum(x, axis, dtype=kind)
     return record("cumsum", y, (input,), lambda dy, needs: (np.flip(np.cumsum(np.flip(dy, axis), axis), axis),))

@@ -9,7 +9,7 @@ from pydl.autograd import Tensor, record
 from pydl.native import Array, lib
 from pydl.ops import arrays, check
 from pydl.ops.activation import softplus
-from pydl.ops.compare import where
+from pydl.ops.elementwise import minimum
 from pydl.ops.maths import abs as absolute, square
 from pydl.ops.operands import float_dtype
 from pydl.ops.reduce import mean, sum
@@ -108,7 +108,10 @@ def smooth_l1_loss(
     check.number("smooth_l1_loss", "beta", beta, 0)
     _check("smooth_l1_loss", input, target, size_average, reduce, reduction)
     d = absolute(input - target)
-    return _reduced(where(d < beta, square(d) * (0.5 / beta), d - 0.5 * beta) if beta else d, None, reduction)
+    if not beta:
+        return _reduced(d, None, reduction)
+    low = minimum(d, beta)  # so that an infinite difference has the gradient of a large one
+    return _reduced(square(low) * (0.5 / beta) + (d - low), None, reduction)
 
 
 def huber_loss(
@@ -138,7 +141,8 @@ def huber_loss(
         raise ValueError(f"{op}: delta must be above 0, got {delta}")
     _check(op, input, target, None, None, reduction)
     d = absolute(input - target)
-    terms = where(d < delta, square(d) * 0.5, d * delta - 0.5 * delta * delta)
+    low = minimum(d, delta)
+    terms = square(low) * 0.5 + (d - low) * delta
     return _reduced(terms, weight, reduction, over_weights=True)
 
 

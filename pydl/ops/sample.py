@@ -10,6 +10,7 @@ from pydl import dtypes, native
 from pydl.autograd import Tensor
 from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
+from pydl.ops.arrays import broadcast_shapes
 from pydl.ops.check import integer, number
 from pydl.ops.convert import check_device
 from pydl.ops.create import _dtype, allocated, finished
@@ -121,11 +122,20 @@ def normal(
         size: The shape, where both are numbers.
         generator: Where they come from; the thread's default generator if left out.
         dtype: float32 or float64, where both are numbers.
+
+    Raises:
+        TypeError: `mean` or `std` is neither a tensor nor a number.
+        ValueError: `std` is negative, or the shapes do not broadcast.
     """
-    shape = (
-        np.broadcast_shapes(*[x._array.shape for x in (mean, std) if isinstance(x, Tensor)]) if size is None else size
-    )
-    draw = Tensor(_floats("normal", sizes("normal", (tuple(shape),)), dtype, True, generator))
+    given = [x._array.shape for x in (mean, std) if isinstance(x, Tensor)]
+    if not isinstance(mean, Tensor):
+        number("normal", "mean", mean)
+    if not isinstance(std, Tensor):
+        number("normal", "std", std, 0)
+    elif (std._array < 0).any():
+        raise ValueError(f"normal: std must be at least 0, got {std._array.min()}")
+    shape = sizes("normal", (broadcast_shapes("normal", *given) if size is None else size,))
+    draw = Tensor(_floats("normal", shape, dtype, True, generator))
     return add(mul(draw, std), mean)
 
 
@@ -149,8 +159,11 @@ def multinomial(
         generator: Where they come from; the thread's default generator if left out.
 
     Raises:
+        TypeError: The weights are not floating-point.
         ValueError: Weights are negative or all zero, or too few classes are left without replacement.
     """
+    if input._array.dtype.kind != "f":
+        raise TypeError(f"multinomial: expects floating-point weights, got {input._array.dtype}; use .float() first")
     weights = input._array.astype(np.float64)
     count = integer("multinomial", "num_samples", num_samples)
     if weights.ndim not in (1, 2) or not np.isfinite(weights).all() or (weights < 0).any():

@@ -11,6 +11,7 @@ import numpy as np
 from pydl.autograd import Tensor, record
 from pydl.native import Array, lib
 from pydl.ops import arrays
+from pydl.ops.convert import floating
 from pydl.ops.dims import Dims, count_along, dimensions, kept_shape
 from pydl.ops.elementwise import add, pow, sub
 from pydl.ops.maths import abs, exp, log
@@ -118,7 +119,8 @@ def _euclidean(input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
 
 
 def logsumexp(input: Tensor, dim: Dims, keepdim: bool = False) -> Tensor:
-    """Return ``log(sum(exp(input)))`` over `dim`, the largest element taken out first."""
+    """Return ``log(sum(exp(input)))`` over `dim`, the largest element taken out first; integers give float32."""
+    input = floating("logsumexp", input)
     top = amax(input.detach(), dim, True)
     top._array[~np.isfinite(top._array)] = 0  # inf - inf would be NaN
     y = add(log(sum(exp(sub(input, top)), dim, True)), top)

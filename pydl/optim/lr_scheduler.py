@@ -36,6 +36,9 @@ class LRScheduler(Checked):
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
         self._begin()
 
+    plan: tuple[str, ...] = ()
+    """The attributes that say how long the whole run is; see :meth:`go_on`."""
+
     def _begin(self) -> None:
         """Set the rates of the first epoch."""
         self.step()
@@ -68,6 +71,17 @@ class LRScheduler(Checked):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` returned."""
         self.__dict__.update({name: value for name, value in state_dict.items() if name != "optimizer"})
+
+    def go_on(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state as :meth:`load_state_dict` does, save for the length of the run: that stays as it is here.
+
+        Where it is another one, the rates are set at once to those of the run that was to be so long from its beginning
+        (``OneCycleLR``: total_steps, ``CosineAnnealingLR``: T_max; the others know no end).
+        """
+        own = {name: getattr(self, name) for name in self.plan}
+        self.load_state_dict({**state_dict, **own})
+        if any(state_dict[name] != value for name, value in own.items()):
+            self._set(self.get_lr())
 
 
 class StepLR(LRScheduler):
@@ -228,6 +242,8 @@ class CosineAnnealingLR(LRScheduler):
         Loshchilov and Hutter, SGDR: Stochastic gradient descent with warm restarts, 2017, eq. 5, without restarts.
     """
 
+    plan = ("T_max",)
+
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
         self.T_max, self.eta_min = check.integer("CosineAnnealingLR", "T_max", T_max, 1), eta_min
         super().__init__(optimizer, last_epoch)
@@ -264,6 +280,8 @@ class OneCycleLR(LRScheduler):
     Reference:
         Smith and Topin, Super-convergence: very fast training of neural networks using large learning rates, 2018.
     """
+
+    plan = ("total_steps", "_turns")
 
     def __init__(
         self,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydl.plot.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, plain_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Result = dict[str, Any]
 Row = dict[str, Any]
@@ -16,7 +19,7 @@ _MARKS = {"gemm": "o", "conv": "s"}
 _BESIDE = {"textcoords": "offset points", "fontsize": 9, "color": GREY}
 
 
-def shares(result: Result) -> Any:
+def shares(result: Result) -> Figure:
     """Draw for each shape what share of the machine's limit pydl reaches, the best other library, and their ratio.
 
     Args:
@@ -42,7 +45,7 @@ def shares(result: Result) -> Any:
     return figure
 
 
-def roofline(result: Result) -> Any:
+def roofline(result: Result) -> Figure:
     """Draw the rate of products and convolutions over the operations they do for each byte, under the machine's roof.
 
     Args:
@@ -102,7 +105,7 @@ def draw_roof(axes: Any, peak: float, bandwidth: float, intensities: Sequence[fl
     plain_axes(axes)
 
 
-def sweep(result: Result) -> Any:
+def sweep(result: Result) -> Figure:
     """Draw how the rate of each op grows with what varies: a curve for each number of threads, cliffs ringed.
 
     Args:

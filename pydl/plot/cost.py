@@ -9,6 +9,8 @@ from pydl.plot.bench import draw_roof
 from pydl.plot.style import BLUE, GREY, INK, ORANGE, PALE, new_figure, no_axes, plain_axes
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from pydl.cost import Energy, Roofline
     from pydl.cost.roofline import Row, Timing
 
@@ -17,7 +19,7 @@ _BARS = 60  # layers at most
 _LEVELS = {"MAC": INK, "registers": BLUE, "array": "#86abd8", "buffer": "#f2b98f", "DRAM": ORANGE}
 
 
-def layers_roofline(found: Roofline) -> Any:
+def layers_roofline(found: Roofline) -> Figure:
     """Draw each layer's rate over its operations for each byte, under this machine's roof, and time by kind of layer.
 
     Args:
@@ -47,7 +49,7 @@ def layers_roofline(found: Roofline) -> Any:
     return figure
 
 
-def layers_energy(found: Energy) -> Any:
+def layers_energy(found: Energy) -> Figure:
     """Draw the modelled energy of each layer as a bar, cut by where it is spent.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from pydl.autograd import Tensor, no_grad
 from pydl.native import Array
 from pydl.nn import Module
 from pydl.plot.style import GREY, INK, Values, array_of, diverging, new_figure, no_axes, title
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _TILE = 0.82  # inches of an image's side
 _MAPS = 16  # channels drawn of a layer
@@ -25,7 +28,7 @@ def images(
     rows: Sequence[str] | None = None,
     heading: str = "",
     figure: Any = None,
-) -> Any:
+) -> Figure:
     """Draw images in rows.
 
     Args:
@@ -88,7 +91,7 @@ def templates(
     columns: int = 10,
     heading: str = "",
     figure: Any = None,
-) -> Any:
+) -> Figure:
     """Draw the rows of a linear classifier's weight as images: what each class looks for.
 
     Args:
@@ -129,7 +132,7 @@ def templates(
     return images(tiles, columns=columns, captions=captions, heading=heading, figure=figure)
 
 
-def feature_maps(model: Module, image: Values, *, heading: str = "What each layer sees", figure: Any = None) -> Any:
+def feature_maps(model: Module, image: Values, *, heading: str = "What each layer sees", figure: Any = None) -> Figure:
     """Draw what comes out of each layer of a network for one image: blue is negative, white 0, red positive.
 
     Each row is a layer by its name and the shape of its result: at most 16 channels, in colours of its own scale.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,11 +14,14 @@ from pydl.native import Array
 from pydl.nn import Module
 from pydl.plot.style import BLUE, GREY, INK, ORANGE, Values, array_of, new_figure, plain_axes, title
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _BINS, _PER_DECADE = 60, 8
 _COLUMNS = 4
 
 
-def activations(model: Module, input: Values, *, most: int = 24, figure: Any = None) -> Any:
+def activations(model: Module, input: Values, *, most: int = 24, figure: Any = None) -> Figure:
     """Draw for each layer the histogram of what comes out of it, with mean, deviation and the share of zeros.
 
     Healthy layers have about the same spread from the first to the last; a deviation that shrinks or grows from layer
@@ -59,7 +62,7 @@ def activations(model: Module, input: Values, *, most: int = 24, figure: Any = N
     return panels[0].figure
 
 
-def weights(model: Module, *, most: int = 24, figure: Any = None) -> Any:
+def weights(model: Module, *, most: int = 24, figure: Any = None) -> Figure:
     """Draw for each weight the histogram of its values and, where there is one, that of its gradient.
 
     Args:
@@ -94,14 +97,16 @@ def weights(model: Module, *, most: int = 24, figure: Any = None) -> Any:
             other.set_xticks([])
             text += f"; gradient (orange) σ {_deviation(gradient):.2g}"
         _heading(axes, name, text)
-    title(panels[0].figure if figure is None else figure, "Weights, and gradients, each on a scale of its own")
+    with_gradients = any(p.grad is not None for _, p in found[:most])
+    heading = "Weights, and gradients, each on a scale of its own" if with_gradients else "Weights"
+    title(panels[0].figure if figure is None else figure, heading)
     return panels[0].figure
 
 
 def update_ratios(
     before: Mapping[str, Values], after: Mapping[str, Values], *, most: int = 24, figure: Any = None
-) -> Any:
-    """Draw for each weight how far a step moved it: the histogram of |step| / |weight| over its rows.
+) -> Figure:
+    """Draw for each weight how far a step moved it: the histogram of ``|step| / |weight|`` over its rows.
 
     A row is what makes one output: a neuron's or a filter's weights. About 1e-3 (the black line) is a good pace; far
     more, and the learning rate is too high, far less, and it is too low.

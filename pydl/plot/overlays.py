@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pydl.native import Array
 from pydl.plot.style import INK, SERIES, Values, array_of, new_figure, no_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _SIDE = 4.0  # inches of a picture of its own
 
@@ -23,7 +26,7 @@ def boxes(
     names: Sequence[str] | None = None,
     heading: str = "",
     axes: Any = None,
-) -> Any:
+) -> Figure:
     """Draw boxes over an image, a colour for each class, with class and score beside each.
 
     Args:
@@ -88,7 +91,7 @@ def masks(
     opacity: float = 0.65,
     heading: str = "",
     axes: Any = None,
-) -> Any:
+) -> Figure:
     """Draw the class of each pixel over an image, a colour for each, that of ``boxes``.
 
     Args:

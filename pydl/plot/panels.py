@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pydl.autograd import Tensor, no_grad
 from pydl.native import Array
 from pydl.plot.style import GREY, INK, SERIES, Values, array_of, diverging, new_figure, plain_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _RESOLUTION = 200  # points along each side of a decision boundary's picture
 
@@ -24,7 +27,7 @@ def lines(
     colours: Sequence[str] | None = None,
     legend: bool = True,
     axes: Any = None,
-) -> Any:
+) -> Figure:
     """Draw curves over one another, each with its name.
 
     Args:
@@ -81,7 +84,7 @@ def bars(
     ylabel: str = "",
     heading: str = "",
     axes: Any = None,
-) -> Any:
+) -> Figure:
     """Draw bars side by side, a group for each name, each with its value.
 
     Args:
@@ -125,7 +128,7 @@ def bars(
 
 def decision_boundary(
     model: Callable[[Tensor], Tensor], points: Values, labels: Values, *, heading: str = "", axes: Any = None
-) -> Any:
+) -> Figure:
     """Draw what a classifier answers all over the plane, and the points that it is about.
 
     Args:
@@ -174,7 +177,7 @@ def decision_boundary(
 
 def scatter(
     points: Values, labels: Values, *, names: Sequence[str] | None = None, heading: str = "", axes: Any = None
-) -> Any:
+) -> Figure:
     """Draw points in the plane, a colour for each class: codes, embeddings.
 
     Args:
@@ -214,7 +217,7 @@ def matrix(
     columns: Sequence[str] | None = None,
     heading: str = "",
     axes: Any = None,
-) -> Any:
+) -> Figure:
     """Draw a small matrix as cells with their numbers: blue is negative, white 0, red positive.
 
     Args:

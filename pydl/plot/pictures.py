@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pydl.native import Array
 from pydl.plot.style import BLUE, GREY, INK, ORANGE, Values, array_of, new_figure, no_axes, plain_axes, title
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def curves(losses: Sequence[float], accuracies: Sequence[float]) -> Any:
+
+def curves(losses: Sequence[float], accuracies: Sequence[float]) -> Figure:
     """Draw training loss and test accuracy over the epochs.
 
     Args:
@@ -31,7 +34,7 @@ def curves(losses: Sequence[float], accuracies: Sequence[float]) -> Any:
     return figure
 
 
-def filters(weight: Values) -> Any:
+def filters(weight: Values) -> Figure:
     """Draw the filters of a convolution as tiles: blue is negative, white 0, red positive.
 
     Args:
@@ -52,7 +55,7 @@ def filters(weight: Values) -> Any:
     return figure
 
 
-def confusion(matrix: Array, *, names: Sequence[str] | None = None, figure: Any = None) -> Any:
+def confusion(matrix: Array, *, names: Sequence[str] | None = None, figure: Any = None) -> Figure:
     """Draw a confusion matrix: each row a true class, each column an answer, mistakes in orange.
 
     Args:
@@ -85,7 +88,7 @@ def mistakes(
     count: int = 24,
     names: Sequence[str] | None = None,
     figure: Any = None,
-) -> Any:
+) -> Figure:
     """Draw the images that a model is most sure about and wrong: true class, answer and its probability under each.
 
     Args:
@@ -125,7 +128,7 @@ def summary(
     probabilities: Values,
     *,
     heading: str = "",
-) -> Any:
+) -> Figure:
     """Draw curves, filters, confusion matrix and worst mistakes on one page.
 
     Args:

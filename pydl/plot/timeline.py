@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydl.plot.style import GREY, INK, PALE, SERIES, new_figure, plain_axes, title
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from pydl.profiler import Event, Profile
 
 _COLOURED = 8  # ops with a colour of their own
@@ -15,7 +17,7 @@ _NAMED = 0.045  # share of the picture's width from which a box has room for its
 _LANES = ("spans", "modules", "forward", "backward")
 
 
-def timeline(profile: Profile, step: int = -1, *, figure: Any = None) -> Any:
+def timeline(profile: Profile, step: int = -1, *, figure: Any = None) -> Figure:
     """Draw one step of a profile from left to right, and the time of its ops by their names.
 
     The lanes are, from the top, data, walk back and optimiser, the outermost modules below the model, the ops forward

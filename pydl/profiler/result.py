@@ -7,7 +7,8 @@ import os
 from time import perf_counter
 from typing import Any
 
-from pydl import native, watch
+from pydl import native, notebook, watch
+from pydl.cost.table import Table, table
 from pydl.io import atomic
 from pydl.ops import check
 from pydl.profiler import rows
@@ -15,6 +16,7 @@ from pydl.profiler.record import Event, Recorder
 from pydl.profiler.rows import Row
 
 _SHOWN = 20  # rows of a table
+_NOTHING = "pydl.profile: no op ran within the block"
 
 
 class Profile:
@@ -48,7 +50,7 @@ class Profile:
 
     @property
     def steps(self) -> list[tuple[float, float]]:
-        """Where each training step begins and ends, in seconds: it ends with its optimiser's step.
+        """Where each training step begins and ends, in seconds; it ends with the step of its optimiser.
 
         What is left behind the last one belongs to none; a block without an optimiser is one step.
         """
@@ -101,14 +103,28 @@ class Profile:
         Raises:
             ValueError: `by` is neither.
         """
-        by = check.choice("table", "by", by, ("op", "module"))
-        return rows.text(self.ops if by == "op" else self.modules, self.total, by, most)
+        return table(*self._table(by, most))
 
     def __str__(self) -> str:
-        events, steps = self.events, self.steps
-        if not any(event.kind == "forward" for event in events):
-            return "pydl.profile: no op ran within the block"
-        host = self.machine
+        if not any(event.kind == "forward" for event in self.events):
+            return _NOTHING
+        title, notes = self._words
+        return "\n".join([title, "", self.table(), "", *notes])
+
+    def _repr_html_(self) -> str:
+        if not any(event.kind == "forward" for event in self.events):
+            return notebook.line(_NOTHING)
+        title, notes = self._words
+        body = notebook.table(*self._table("op", _SHOWN))
+        return notebook.page(notebook.line(title), body, notebook.line(notes[0]), notebook.line(" ".join(notes[1:])))
+
+    def _table(self, by: str, most: int | None) -> Table:
+        by = check.choice("table", "by", by, ("op", "module"))
+        return rows.shown(self.ops if by == "op" else self.modules, self.total, by, most)
+
+    @property
+    def _words(self) -> tuple[str, list[str]]:
+        events, steps, host = self.events, self.steps, self.machine
         threads = f"{host['threads']} {'thread' if host['threads'] == 1 else 'threads'}"
         count = f"{len(steps)} {'step' if len(steps) == 1 else 'steps'}"
         back = sum(event.seconds for event in events if event.kind == "backward") * 1e3
@@ -118,18 +134,15 @@ class Profile:
         ]
         forward = sum(event.seconds for event in events if event.kind == "forward") * 1e3
         other = max(0.0, self.seconds * 1e3 - forward - sum(self.spans.values()))
-        return "\n".join(
-            [
-                f"{count} in {self.seconds * 1e3:.3f} ms: {host['cpu']}, {host['isa']}, {threads}; measured limits: "
-                f"{host['peak_gflops']:.0f} GFLOP/s, {host['bandwidth_gbs']:.1f} GB/s",
-                "",
-                self.table(),
-                "",
-                f"ms: {', '.join([f'ops forward {forward:.3f}', *parts, f'anything else {other:.3f}'])}",
-                "of limit: of what the cores' peak or the memory's bandwidth allows, whichever binds; caches, and",
-                "Winograd's convolutions, go above it",
-            ]
+        title = (
+            f"{count} in {self.seconds * 1e3:.3f} ms: {host['cpu']}, {host['isa']}, {threads}; measured limits: "
+            f"{host['peak_gflops']:.0f} GFLOP/s, {host['bandwidth_gbs']:.1f} GB/s"
         )
+        return title, [
+            f"ms: {', '.join([f'ops forward {forward:.3f}', *parts, f'anything else {other:.3f}'])}",
+            "of limit: of what the cores' peak or the memory's bandwidth allows, whichever binds; caches, and",
+            "Winograd's convolutions, go above it",
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it, but for the single events, for JSON."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from pydl.bench import machine
 from pydl.cost.roofline import Timing, summed, timing
-from pydl.cost.table import short, table
+from pydl.cost.table import Table, short
 from pydl.cost.trace import total
 from pydl.profiler.record import Event
 
@@ -83,8 +83,8 @@ def _timing(group: Sequence[Event], host: dict[str, Any]) -> Timing | None:
     return summed(parts, total(event.work for event in group))
 
 
-def text(found: Sequence[Row], whole: Row, what: str, most: int | None) -> str:
-    """Return rows as a table.
+def shown(found: Sequence[Row], whole: Row, what: str, most: int | None) -> Table:
+    """Return the table of rows.
 
     Args:
         found: The rows.
@@ -94,15 +94,15 @@ def text(found: Sequence[Row], whole: Row, what: str, most: int | None) -> str:
     """
     rates = "GFLOP/s", "GB/s", "of limit"
     header = (what, "calls", "time", "FLOPs", "bytes", "ms", *rates, "back ms", *rates)
-    shown = found if most is None or len(found) <= most + 1 else found[:most]
-    body = [_cells(row) for row in shown]
-    if len(shown) < len(found):
-        rest = found[len(shown) :]
+    first = found if most is None or len(found) <= most + 1 else found[:most]
+    body = [_cells(row) for row in first]
+    if len(first) < len(found):
+        rest = found[len(first) :]
         ms = [f"{sum(part.ms for part in parts if part is not None):.3f}" for parts in _both(rest)]
         calls, share = str(sum(row.calls for row in rest)), f"{sum(row.share for row in rest):.1%}"
         sums = short(sum(row.flops for row in rest)), short(sum(row.bytes for row in rest))
         body.append([f"{len(rest)} more", calls, share, *sums, ms[0], "", "", "", ms[1], "", "", ""])
-    return table(header, body, 1, [_cells(whole)])
+    return Table(header, body, 1, [_cells(whole)])
 
 
 def _both(found: Sequence[Row]) -> tuple[list[Timing | None], list[Timing | None]]:

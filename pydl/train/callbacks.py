@@ -23,11 +23,17 @@ class Callback:
     They get the Trainer, whose attributes say where it is, and may set ``trainer.stop``. What a callback remembers from
     one call to the next goes into :meth:`state_dict`, or a resumed run will not be the one that never stopped.
 
+    Attributes:
+        rank_zero_only: Whether it is called on rank 0 alone where there are several (:mod:`pydl.distributed`), as those
+            that print or write are; what all ranks must do alike is called on all.
+
     Example:
         >>> class Announce(Callback):
         ...     def on_epoch_end(self, trainer):
         ...         print(f"epoch {trainer.epoch}: loss {trainer.history[-1]['loss']:.3f}")
     """
+
+    rank_zero_only = False
 
     def on_fit_begin(self, trainer: Trainer) -> None:
         """Act before the first step; where a run goes on, all state is loaded already and ``trainer.step`` is not 0."""
@@ -162,8 +168,8 @@ class Scheduler(Callback):
         return self.schedule.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over the schedule's state."""
-        self.schedule.load_state_dict(dict(state_dict))
+        """Take over the schedule's state; its length is the one that it was made with now (``schedule.go_on``)."""
+        self.schedule.go_on(dict(state_dict))
 
 
 class EarlyStopping(Callback):
@@ -261,6 +267,8 @@ class Checkpoint(Callback):
     Raises:
         ValueError: An option is out of range.
     """
+
+    rank_zero_only = True
 
     def __init__(
         self,

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from pydl import ops
+from pydl import mpi, ops
 from pydl.autograd import Tensor, no_grad
 from pydl.data import DataLoader, Dataset
 from pydl.nn import Module
 from pydl.nn.state import in_mode
 from pydl.ops import check
 from pydl.random import Generator, drawing_from
+from pydl.train import ranks
 
 Batches = Iterable[Any]
+Samples = Batches | Dataset  # what an evaluation takes
 Metric = Callable[[Any, Any], Any]  # of all results and all targets; gives what float() takes
 _BATCH = 256
 
@@ -54,7 +56,7 @@ def figures(
     model: Module,
     loss: Callable[..., Tensor],
     metrics: Mapping[str, Metric],
-    data: Batches,
+    data: Samples,
     go_on: Callable[[], bool] = lambda: True,
 ) -> dict[str, float]:
     """Return the mean loss over all samples, and each metric of all results taken together.
@@ -65,7 +67,8 @@ def figures(
         model: Runs in evaluation mode.
         loss: As a Trainer takes it.
         metrics: The same.
-        data: Batches, or a Dataset, which is taken 256 samples at a time.
+        data: Batches, or a Dataset, which is taken 256 samples at a time; on several ranks each takes a part of every
+            batch, and the figures, which all of them get, are of all.
         go_on: Asked before each batch; if it says no, there are no figures.
 
     Returns:
@@ -76,28 +79,55 @@ def figures(
             results or targets are neither tensors nor lists.
         ValueError: There is no sample.
     """
-    total, samples = 0.0, 0
+    total, samples, ended = 0.0, 0.0, 0.0
     scores: list[Any] = []
     targets: list[Any] = []
-    with in_mode(model, False), no_grad(), drawing_from(Generator()):
-        for batch in DataLoader(data, batch_size=_BATCH) if isinstance(data, Dataset) else data:
+    batches = DataLoader(data, batch_size=_BATCH * mpi.size()) if isinstance(data, Dataset) else data
+    with in_mode(model, False), no_grad(), drawing_from(Generator()), ranks.part_of(batches) as own:
+        for batch in own:
             if not go_on():
-                return {}
+                ended = 1.0
+                break
             inputs, target = parts_of(batch)
+            if not len(target):  # a rank that has none of a small last batch
+                continue
             result = model(*inputs)
             total += float(loss(result, target).item()) * len(target)
             samples += len(target)
             if metrics:
                 scores.append(result)
                 targets.append(target)
+        total, samples, ended = ranks.sums(total, samples, ended)
+        if ended:
+            return {}
         if not samples:
             raise ValueError("evaluate: there is no sample")
         found = {"loss": total / samples}
         if metrics:
-            whole = _joined("results", scores), _joined("targets", targets)
-            for name, metric in metrics.items():
-                found[name] = _number(name, metric(*whole))
+            numbers = [0.0] * len(metrics)
+            everything = ranks.gathered((scores, targets))
+            if everything is not None:
+                whole = _joined("results", everything[0]), _joined("targets", everything[1])
+                numbers = [_number(name, metric(*whole)) for name, metric in metrics.items()]
+            found |= zip(metrics, ranks.from_first(numbers), strict=True)
         return found
+
+
+def named(metrics: Sequence[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
+    """Return metrics by name, a function under its own."""
+    if callable(metrics):
+        raise TypeError("Trainer: metrics must be a list or a dict of functions, got one function; put it into a list")
+    given = metrics.items() if isinstance(metrics, Mapping) else [(_name_of(metric), metric) for metric in metrics]
+    found: dict[str, Metric] = {}
+    for name, metric in given:
+        if not callable(metric) or name in found or name == "loss":
+            raise TypeError(f"Trainer: metric {name!r} must be a function under a name of its own")
+        found[name] = metric
+    return found
+
+
+def _name_of(metric: Any) -> str:
+    return str(getattr(metric, "__name__", type(metric).__name__))
 
 
 def parts_of(batch: Any) -> tuple[tuple[Any, ...], Any]:

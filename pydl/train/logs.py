@@ -26,6 +26,8 @@ class CSVLog(Callback):
         path: The file; its folder must be there.
     """
 
+    rank_zero_only = True
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = os.fspath(path)
 
@@ -49,6 +51,8 @@ class TensorBoardLog(Callback):
     Raises:
         ImportError: tensorboardx is not installed; the message has the line that installs it.
     """
+
+    rank_zero_only = True
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         try:
@@ -88,6 +92,8 @@ class LiveCurve(Callback):
     Raises:
         ImportError: matplotlib is not installed; the message has the line that installs it.
     """
+
+    rank_zero_only = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         from pydl.plot import new_figure

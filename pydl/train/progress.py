@@ -24,6 +24,8 @@ class Progress(Callback):
         epoch 1/1
     """
 
+    rank_zero_only = True
+
     def __init__(self) -> None:
         self._bar: Any = None
 

@@ -9,29 +9,34 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pydl import io, random
+from pydl import io, mpi, random
 from pydl.autograd import Tensor
 from pydl.data import Dataset
 from pydl.nn import Module
 from pydl.ops import check
 from pydl.optim import Optimizer
-from pydl.train import trials
+from pydl.suggest import Checked
+from pydl.train import ranks, trials
 from pydl.train.callbacks import Callback, Checkpoint
-from pydl.train.evaluation import Batches, Metric, figures, parts_of
+from pydl.train.evaluation import Batches, Metric, Samples, figures, named, parts_of
+from pydl.train.history import History
 from pydl.train.interrupt import Interrupt
 from pydl.train.progress import Progress
 
 _STATE = ("model", "optimizer", "optimizer_class", "random", "data", "place", "history", "callbacks")
 
 
-class Trainer:
+class Trainer(Checked):
     """Trains a model on batches, epoch after epoch.
 
     A batch is a tuple of one or more inputs and a target, such as a ``DataLoader`` gives; a step computes
     ``loss(model(*inputs), target)`` and its gradients and lets the optimizer change the parameters.
 
+    After ``pydl.distributed.init()`` in a job of several ranks, each takes a part of every batch (which is that of all
+    together, unless a DistributedSampler has divided the data), and all have the same parameters and figures.
+
     Args:
-        model: The model.
+        model: The model; one within a DistributedDataParallel counts as the model itself.
         loss: Called with what the model returns and the target; gives the mean over the batch.
         optimizer: Made with the model's parameters.
         metrics: Functions of all results and all targets of an evaluation, such as ``pydl.metrics.accuracy``: a list of
@@ -50,7 +55,9 @@ class Trainer:
         names: "epoch" (from 1), "loss" (the mean over its samples, each taken before its batch changed the model), the
             loss and the metrics of each evaluation set ("valid_loss"), "lr" (of the first group, in the last step) and
             "seconds" (of training).
-        sets: The names of the evaluation sets.
+        train_data: The batches of an epoch, as :meth:`fit` was given them.
+        evaluated: The evaluation sets by their names.
+        sets: Those names.
         batches: How many batches an epoch has; None if they have no length.
         stop: Set it, and the run ends after the step or epoch in progress.
 
@@ -90,16 +97,18 @@ class Trainer:
                 made = type(callback).__name__
                 hint = "; put a schedule into train.Scheduler" if hasattr(callback, "get_last_lr") else ""
                 raise TypeError(f"Trainer: callbacks must be instances of train.Callback, got {made}{hint}")
-        self.model, self.loss, self.optimizer = model, loss, optimizer
-        self.metrics = _named(metrics)
+        self._parallel = ranks.parallel(model)
+        self.model = ranks.bare(model)
+        self.loss, self.optimizer = loss, optimizer
+        self.metrics = named(metrics)
         shown = [Progress()] if progress else []
         self.callbacks: list[Callback] = sorted([*shown, *callbacks], key=lambda each: isinstance(each, Checkpoint))
         self.epochs = self.epoch = self.batch = self.step = 0
         self.loss_value = math.nan
-        self.history: list[dict[str, float]] = []
+        self.history = History()
         self.stop = False
-        self._train: Any = ()
-        self._evaluated: dict[str, Batches] = {}
+        self.train_data: Any = ()
+        self.evaluated: dict[str, Samples] = {}
         self._epoch_random: Tensor | None = None  # the random numbers' state when the epoch began
         self._total, self._samples, self._seconds, self._lr = 0.0, 0, 0.0, math.nan  # of the epoch in progress
         self._trained = False  # whether the steps of the epoch in progress are all done
@@ -108,7 +117,7 @@ class Trainer:
     @property
     def sets(self) -> tuple[str, ...]:
         """The names of the evaluation sets."""
-        return tuple(self._evaluated)
+        return tuple(self.evaluated)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,18 +128,18 @@ class Trainer:
     @property
     def batches(self) -> int | None:
         """How many batches an epoch has; None if they have no length."""
-        return len(self._train) if hasattr(self._train, "__len__") else None
+        return len(self.train_data) if hasattr(self.train_data, "__len__") else None
 
     # ---- running ----
 
     def fit(
         self,
         train: Batches,
-        valid: Batches | Mapping[str, Batches] | None = None,
+        valid: Samples | Mapping[str, Samples] | None = None,
         *,
         epochs: int,
         resume: str | os.PathLike[str] | None = None,
-    ) -> list[dict[str, float]]:
+    ) -> History:
         """Train for some epochs, or go on from a checkpoint until there are so many.
 
         A run that goes on, after any step, with the same model, data and callbacks, gives the bits of the run that
@@ -156,21 +165,23 @@ class Trainer:
         self.epochs = check.integer("fit", "epochs", epochs, 1)
         if isinstance(train, Dataset):
             raise TypeError(f"fit: train must be batches, got {type(train).__name__}; put it into a DataLoader")
-        self._train = train
-        self._evaluated = {} if valid is None else dict(valid) if isinstance(valid, Mapping) else {"valid": valid}
+        self.train_data = train
+        self.evaluated = {} if valid is None else dict(valid) if isinstance(valid, Mapping) else {"valid": valid}
         self.epoch = self.batch = self.step = 0
-        self.history, self.stop, self._trained = [], False, False
-        if resume is not None:
-            self._go_on_from(resume)
-        self.model.train()
-        with Interrupt() as self._interrupt:
+        self.history, self.stop, self._trained = History(), False, False
+        with Interrupt() as self._interrupt, ranks.part_of(train) as self.train_data:
+            if resume is not None:
+                self._go_on_from(resume)
+            ranks.alike(self._parallel, train)
+            self.model.train()
             try:
                 self._tell("on_fit_begin")
                 while self.epoch < self.epochs and not self._is_over():
                     self._run_epoch()
                 self._tell("on_fit_end")
+                interrupted = ranks.any_of(self._interrupt.seen)
             finally:
-                interrupted, self._interrupt = self._interrupt.seen, Interrupt()
+                self._interrupt = Interrupt()
                 self._tell("close")
         if interrupted:
             raise KeyboardInterrupt
@@ -183,7 +194,7 @@ class Trainer:
             batch: Inputs and a target.
 
         Returns:
-            The loss before the step, and the number of samples.
+            The loss before the step, and the number of samples; on several ranks those of the whole batch.
 
         Raises:
             FloatingPointError: The loss is not a finite number; nothing is changed then.
@@ -191,19 +202,18 @@ class Trainer:
         """
         inputs, target = parts_of(batch)
         self.optimizer.zero_grad()
-        loss = self.loss(self.model(*inputs), target)
-        value = float(loss.item())
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"fit: the loss is {value} in epoch {self.epoch + 1}, batch {self.batch}: the learning rate is too "
-                "high, or the data hold numbers that are not finite"
-            )
+        with ranks.drawing():
+            loss = self.loss(self._parallel(*inputs), target)
+        mean = ranks.Mean(float(loss.item()), len(target))
+        if mean.known:
+            self._check(mean)
         loss.backward()
+        self._check(mean)
         self._tell("on_gradients")
         self.optimizer.step()
-        return value, len(target)
+        return mean.get()
 
-    def evaluate(self, data: Batches) -> dict[str, float]:
+    def evaluate(self, data: Samples) -> dict[str, float]:
         """Return the loss and the metrics over data; the model runs in evaluation mode and nothing is recorded.
 
         Args:
@@ -216,7 +226,16 @@ class Trainer:
             TypeError: A batch is no tuple of inputs and a target, or a metric gives no number.
             ValueError: There is no sample.
         """
+        ranks.sync(self._parallel)
         return figures(self.model, self.loss, self.metrics, data, lambda: not self._interrupt.seen)
+
+    def _check(self, mean: ranks.Mean) -> None:
+        value, _ = mean.get()
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"fit: the loss is {value} in epoch {self.epoch + 1}, batch {self.batch}: the learning rate is too "
+                "high, or the data hold numbers that are not finite"
+            )
 
     def _run_epoch(self) -> None:
         """Take the steps of an epoch that are left, and end it; leave it where it is if the run is over."""
@@ -240,9 +259,9 @@ class Trainer:
                 "each epoch, as a DataLoader or a list does"
             )
         found = {"epoch": self.epoch + 1, "loss": self._total / self._samples}
-        for name, data in self._evaluated.items():
+        for name, data in self.evaluated.items():
             found |= {f"{name}_{figure}": value for figure, value in self.evaluate(data).items()}
-        if self._interrupt.seen:  # in the midst of the evaluation: whoever goes on does it again
+        if ranks.any_of(self._interrupt.seen):  # in the midst of the evaluation: whoever goes on does it again
             return
         self.history.append({**found, "lr": self._lr, "seconds": self._seconds})
         self.epoch, self.batch, self._trained = self.epoch + 1, 0, False
@@ -253,27 +272,31 @@ class Trainer:
         if self._trained:
             return iter(())
         batches: Iterator[Any]
+        sampler: Any = getattr(self.train_data, "sampler", None)
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(self.epoch)
         if self.batch == 0:
             self._total, self._samples, self._seconds = 0.0, 0, 0.0
             self._epoch_random = random.get_rng_state()
-        if self.batch == 0 or _keeps_place(self._train):
-            batches = iter(self._train)
+        if self.batch == 0 or _keeps_place(self.train_data):
+            batches = iter(self.train_data)
             return batches
         now = random.get_rng_state()  # a checkpoint's; what the epoch drew when it began, it draws again
         assert self._epoch_random is not None
         random.set_rng_state(self._epoch_random)
-        batches = iter(self._train)
+        batches = iter(self.train_data)
         for _ in itertools.islice(batches, self.batch):
             pass
         random.set_rng_state(now)
         return batches
 
     def _is_over(self) -> bool:
-        return self.stop or self._interrupt.seen
+        return ranks.any_of(self.stop or self._interrupt.seen)
 
     def _tell(self, event: str) -> None:
         for callback in self.callbacks:
-            getattr(callback, event)(self)
+            if not callback.rank_zero_only or mpi.rank() == 0:
+                getattr(callback, event)(self)
 
     # ---- trying ----
 
@@ -296,7 +319,7 @@ class Trainer:
         return trials.overfit_one_batch(self, train, steps)
 
     def dry_run(
-        self, train: Batches, valid: Batches | Mapping[str, Batches] | None = None, *, steps: int = 5
+        self, train: Batches, valid: Samples | Mapping[str, Samples] | None = None, *, steps: int = 5
     ) -> trials.DryRun:
         """Measure what an epoch takes by a few steps, before anything trains.
 
@@ -355,7 +378,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "optimizer_class": type(self.optimizer).__name__,
             "random": random.get_rng_state(),
-            "data": self._train.state_dict() if _keeps_place(self._train) else None,
+            "data": self.train_data.state_dict() if _keeps_place(self.train_data) else None,
             "place": {
                 "epoch": self.epoch,
                 "batch": self.batch,
@@ -394,13 +417,13 @@ class Trainer:
             raise ValueError(
                 f"the callbacks with a state were {there}, here they are {here}; give the Trainer the same"
             )
-        if _keeps_place(self._train) != (state_dict["data"] is not None):
+        if _keeps_place(self.train_data) != (state_dict["data"] is not None):
             kept = "kept" if state_dict["data"] is not None else "did not keep"
-            raise ValueError(f"the data {kept} their place, {type(self._train).__name__} does not do the same")
+            raise ValueError(f"the data {kept} their place, {type(self.train_data).__name__} does not do the same")
         self.model.load_state_dict(state_dict["model"])
         self.optimizer.load_state_dict(state_dict["optimizer"])
         if state_dict["data"] is not None:
-            self._train.load_state_dict(state_dict["data"])
+            self.train_data.load_state_dict(state_dict["data"])
         for callback, (_, state) in zip(remembering, state_dict["callbacks"], strict=True):
             callback.load_state_dict(state)
         random.set_rng_state(state_dict["random"])
@@ -410,7 +433,7 @@ class Trainer:
         self._epoch_random, self.loss_value = place["epoch_random"], place["loss_value"]
         self._total, self._samples = place["total"], place["samples"]
         self._seconds, self._lr = place["seconds"], place["lr"]
-        self.history = [dict(entry) for entry in state_dict["history"]]
+        self.history = History(dict(entry) for entry in state_dict["history"])
 
     def _go_on_from(self, path: str | os.PathLike[str]) -> None:
         try:
@@ -421,20 +444,3 @@ class Trainer:
 
 def _keeps_place(data: Any) -> bool:
     return hasattr(data, "state_dict") and hasattr(data, "load_state_dict")
-
-
-def _named(metrics: Sequence[Metric] | Mapping[str, Metric]) -> dict[str, Metric]:
-    """Return metrics by name, a function under its own."""
-    if callable(metrics):
-        raise TypeError("Trainer: metrics must be a list or a dict of functions, got one function; put it into a list")
-    given = metrics.items() if isinstance(metrics, Mapping) else [(_name_of(metric), metric) for metric in metrics]
-    found: dict[str, Metric] = {}
-    for name, metric in given:
-        if not callable(metric) or name in found or name == "loss":
-            raise TypeError(f"Trainer: metric {name!r} must be a function under a name of its own")
-        found[name] = metric
-    return found
-
-
-def _name_of(metric: Any) -> str:
-    return str(getattr(metric, "__name__", type(metric).__name__))

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pydl import machine, native
+from pydl import machine, native, notebook
 from pydl.autograd import Tensor
 from pydl.data import DataLoader, Dataset
 from pydl.nn import state
 from pydl.ops import check
 from pydl.random import Generator, drawing_from
+from pydl.train import ranks
 from pydl.train.evaluation import Batches, figures, parts_of
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ class DryRun:
             f"layers and optimizer, an epoch: {short(self.flops)}FLOP, {short(self.moved_bytes)}B moved"
         )
 
+    def _repr_html_(self) -> str:
+        return notebook.plain(str(self))
+
 
 @dataclass(frozen=True)
 class RateSearch:
@@ -93,8 +97,8 @@ class RateSearch:
 def overfit_one_batch(trainer: Trainer, train: Batches, steps: int) -> list[float]:
     """See :meth:`pydl.train.Trainer.overfit_one_batch`."""
     count = check.integer("overfit_one_batch", "steps", steps, 1)
-    with _untouched(trainer, train):
-        batch = next(_batches("overfit_one_batch", train))
+    with untouched(trainer, train), ranks.part_of(train) as own:
+        batch = next(_batches("overfit_one_batch", own))
         return [trainer.update(batch)[0] for _ in range(count)]
 
 
@@ -105,8 +109,8 @@ def dry_run(trainer: Trainer, train: Any, valid: Any, steps: int) -> DryRun:
         raise TypeError(f"dry_run: needs batches with a length, such as a DataLoader has, got {type(train).__name__}")
     sets = {} if valid is None else valid if isinstance(valid, Mapping) else {"valid": valid}
     times = []
-    with _untouched(trainer, train, *sets.values()):
-        batches = _batches("dry_run", train)
+    with untouched(trainer, train, *sets.values()), ranks.part_of(train) as own:
+        batches = _batches("dry_run", own)
         first = next(batches)
         trainer.update(first)
         for _ in range(count):
@@ -127,11 +131,11 @@ def find_lr(trainer: Trainer, train: Batches, lowest: float, highest: float, ste
         raise ValueError(f"find_lr: needs 0 < lowest < highest, got {lowest} and {highest}")
     rates: list[float] = []
     losses: list[float] = []
-    with _untouched(trainer, train):
+    with untouched(trainer, train), ranks.part_of(train) as own:
         groups = trainer.optimizer.param_groups
         shares = [group["lr"] / groups[0]["lr"] if groups[0]["lr"] else 1.0 for group in groups]
         mean = 0.0
-        for number, batch in zip(range(count), _batches("find_lr", train), strict=False):
+        for number, batch in zip(range(count), _batches("find_lr", own), strict=False):
             rate = lowest * (highest / lowest) ** (number / (count - 1))
             for group, share in zip(groups, shares, strict=True):
                 group["lr"] = rate * share
@@ -171,7 +175,7 @@ def _batches(op: str, data: Batches) -> Iterator[Any]:
 
 
 @contextmanager
-def _untouched(trainer: Trainer, *data: Batches) -> Iterator[None]:
+def untouched(trainer: Trainer, *data: Batches) -> Iterator[None]:
     """Train within the block; parameters, buffers, modes, optimizer and random numbers are as before afterwards."""
     model, optimizer = trainer.model, trainer.optimizer
     values = {name: tensor._array.copy(order="K") for name, tensor in _tensors(trainer)}

@@ -111,17 +111,18 @@ struct inputs {
 static void forward_rounds(const struct sample *s, const struct inputs *x)
 {
     const struct pydl_recurrent *g = &s->g;
-    const int64_t H = g->H, N = g->N, D = g->D, both = H + D, wide = s->gates * H,
+    const int64_t H = g->H, N = g->N, D = g->D, all = g->row, wide = s->gates * H,
                   lstm = g->cell == PYDL_LSTM, gru = g->cell == PYDL_GRU;
-    double *before = zeros(s->rows * both);
-    for (int64_t i = 0; i < s->rows * both; i++)
-        before[i] = i % both < H ? s->h_before[i / both * H + i % both]
-                                 : (double)x->x[i / both * D + i % both - H];
+    double *before = zeros(s->rows * all);
+    for (int64_t i = 0; i < s->rows * all; i++)
+        before[i] = i % all < H       ? s->h_before[i / all * H + i % all]
+                    : i % all < H + D ? (double)x->x[i / all * D + i % all - H]
+                                      : i % all == H + D;
     for (int round = 1; round <= ROUNDS; round++) {
         check_round(round);
         real *gate = D ? result(s->rows * wide) : given(x->gate, s->rows * wide),
              *y = result(s->rows * H), *h_n = result(N * H), *c_n = lstm ? result(N * H) : NULL,
-             *got_before = result(s->rows * both), *c_before = lstm ? result(s->rows * H) : NULL,
+             *got_before = result(s->rows * all), *c_before = lstm ? result(s->rows * H) : NULL,
              *inner = lstm || gru ? result(s->rows * H) : NULL;
         KERNEL(recurrent_forward)(
             g, given_bytes(s->begin, (g->T + 1) * 8), D ? given(x->x, s->rows * D) : NULL,
@@ -132,7 +133,7 @@ static void forward_rounds(const struct sample *s, const struct inputs *x)
         expect("gates", gate, s->value, s->rows * wide, 32, (double)H);
         expect("y", y, s->y, s->rows * H, 32, (double)H);
         expect("h_n", h_n, s->h_n, N * H, 32, (double)H);
-        expect("before", got_before, before, s->rows * both, 32, (double)H);
+        expect("before", got_before, before, s->rows * all, 32, (double)H);
         if (inner)
             expect("inner", inner, s->inner, s->rows * H, 32, (double)H);
         if (lstm) {
@@ -160,9 +161,11 @@ static void backward_rounds(struct sample *s, const struct inputs *x)
                  *dhidden = gru ? slopes(s, s->q_more, s->rows * wide) : NULL;
     loss(s);
     const real *value = rounded(s->value, s->rows * wide),
-               *h_before = rounded(s->h_before, s->rows * H),
                *c_before = rounded(s->c_before, s->rows * H),
                *inner = rounded(s->inner, s->rows * H);
+    real *h_before = integers(s->rows * g->row, 1);
+    for (int64_t i = 0; i < s->rows * H; i++)
+        h_before[i / H * g->row + i % H] = (real)s->h_before[i];
     const double units = sizeof(real) == 4 ? 64 : 1e7; /* differences are good to nine digits */
     for (int round = 1; round <= ROUNDS; round++) {
         check_round(round);
@@ -170,7 +173,7 @@ static void backward_rounds(struct sample *s, const struct inputs *x)
              *dh = result(N * H), *dc = lstm ? result(N * H) : NULL;
         KERNEL(recurrent_backward)(
             g, given_bytes(s->begin, (g->T + 1) * 8), given(x->w, wide * H),
-            given(value, s->rows * wide), gru ? given(h_before, s->rows * H) : NULL,
+            given(value, s->rows * wide), gru ? given(h_before, s->rows * g->row) : NULL,
             lstm ? given(c_before, s->rows * H) : NULL,
             lstm || gru ? given(inner, s->rows * H) : NULL, given(x->dy, s->rows * H),
             given(x->dh_n, N * H), lstm ? given(x->dc_n, N * H) : NULL, dgate, dq, dh, dc,
@@ -189,7 +192,7 @@ static void recurrent_case(int64_t cell, int64_t T, int64_t N, int64_t H, int64_
 {
     check_case("recurrent", "cell %d T %d N %d H %d D %d reverse %d shrink %d", (int)cell, (int)T,
                (int)N, (int)H, (int)D, (int)reverse, (int)shrink);
-    struct sample s = {.g = {cell, T, N, H, D, reverse, 0, N},
+    struct sample s = {.g = {cell, T, N, H, D, reverse, H + D + 1 + (reverse ? 0 : H % 3), 0, N},
                        .gates = cell == PYDL_LSTM  ? 4
                                 : cell == PYDL_GRU ? 3
                                                    : 1};

@@ -314,6 +314,22 @@ static void batch_norm_case(int64_t rows, int64_t C, int64_t affine, int64_t rel
             expect("dgamma", dgamma_got, dgamma, C, bound, steep * (double)rows);
             expect("dbeta", dbeta_got, dbeta, C, bound, (double)rows);
         }
+        real *sum = result(C), *product = result(C);
+        const real *positive_given = relu ? given(positive, n) : NULL;
+        KERNEL(batch_norm_moments)(rows, C, x_given, mean_got, rstd_got, space);
+        expect("mean by moments", mean_got, mean, C, 8, 8);
+        expect("var by moments", rstd_got, var, C, bound, 1);
+        KERNEL(batch_norm_sums)(rows, C, x_given, mean_got, dy_given, positive_given, sum, product,
+                                space);
+        expect("sum", sum, dbeta, C, bound, (double)rows);
+        for (int64_t c = 0; c < C; c++) {
+            var_given[c] = (real)rstd[c];
+            sum[c] = (real)((double)sum[c] / (double)rows);
+            product[c] = (real)((double)product[c] / (double)rows);
+        }
+        KERNEL(batch_norm_backward_input)(rows, C, x_given, gamma_given, mean_got, var_given,
+                                          dy_given, positive_given, sum, product, dx_got);
+        expect("dx by sums", dx_got, dx, n, bound, steep * steep);
     }
 }
 

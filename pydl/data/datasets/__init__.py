@@ -4,6 +4,8 @@ Each is a ``Dataset`` and checks what it reads: an error names the file and the 
 says which files each set consists of and under which terms they come.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from pydl.data.datasets.cifar import CIFAR10, CIFAR100
 from pydl.data.datasets.coco import CocoDetection
 from pydl.data.datasets.fetch import download, extract_archive
@@ -22,6 +24,7 @@ from pydl.data.datasets.tfrecord import (
 )
 from pydl.data.datasets.video import AudioSet, YouTube8M, dequantize, quantize
 from pydl.data.datasets.voc import VOCDetection, VOCSegmentation
+from pydl.suggest import missing as _missing
 
 __all__ = [
     "CIFAR10",
@@ -52,3 +55,6 @@ __all__ = [
     "serialize_sequence_example",
     "write_tfrecord",
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)

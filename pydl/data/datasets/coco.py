@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pydl.autograd import Tensor
-from pydl.data.datasets.images import Change, PathLike, VisionDataset, read_image
+from pydl.data.datasets.images import Change, PathLike, VisionDataset, leads_out, read_image
 from pydl.data.datasets.masks import decode_rle, polygon_mask
 from pydl.native import Array
 
@@ -61,6 +61,12 @@ class CocoDetection(VisionDataset):
         self.categories = {entry["id"]: entry["name"] for entry in self._entries(content, "categories", {"name": str})}
         shape = {"file_name": str, "height": int, "width": int}
         self._images = {entry["id"]: entry for entry in self._entries(content, "images", shape)}
+        for number, entry in self._images.items():
+            if leads_out(entry["file_name"]):
+                raise ValueError(
+                    f"CocoDetection: {self.path}: image {number}: file_name leads out of the folder of the images: "
+                    f"{entry['file_name'][:60]!r}"
+                )
         self.ids = sorted(self._images)
         self._of_image: dict[int, list[dict[str, Any]]] = {}
         for number, entry in enumerate(self._entries(content, "annotations", {"image_id": int, "category_id": int})):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import operator
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from pydl.native import Array
 
 PathLike = str | os.PathLike[str]
 Change = Callable[..., Any] | None
+Found = TypeVar("Found")
 _MODES = ("RGB", "L", "RGBA")
 
 
@@ -49,7 +51,7 @@ def read_image(path: PathLike, mode: str = "RGB") -> Tensor:
     return Tensor(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
 
 
-def decoded(path: PathLike, turn: Callable[[Any], Array]) -> Array:
+def decoded(path: PathLike, turn: Callable[[Any], Found]) -> Found:
     """Open an image file with pillow and return what ``turn`` makes of the picture.
 
     Raises:
@@ -60,7 +62,9 @@ def decoded(path: PathLike, turn: Callable[[Any], Array]) -> Array:
     pillow = extra("PIL.Image", "read_image")
     name = os.fspath(path)
     try:
-        with open(name, "rb") as file, pillow.open(file) as picture:
+        with open(name, "rb") as file:
+            content = io.BytesIO(file.read())  # a file would be asked for as many bytes as it claims to have
+        with pillow.open(content) as picture:
             return turn(picture)
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
@@ -69,6 +73,11 @@ def decoded(path: PathLike, turn: Callable[[Any], Array]) -> Array:
     except Exception as error:  # what pillow's decoders raise on damaged files is of a dozen kinds
         size = os.path.getsize(name)
         raise ValueError(f"read_image: {name}: not a whole image ({size} bytes): {error or type(error)}") from error
+
+
+def leads_out(name: str) -> bool:
+    """Return whether a file's name, which a data set's own files hold, leads out of the folder that it is meant in."""
+    return "\0" in name or os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir
 
 
 class VisionDataset(Dataset):

@@ -5,10 +5,13 @@ arrays, uint8 in 0..255 or floats in 0..1; the images of a batch are drawn for o
 ``transform=``, and so does ``DataLoader`` for whole batches.
 """
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from pydl.data.transforms.base import Compose, Normalize, ToTensor, Transform, scaled
 from pydl.data.transforms.colour import ColorJitter
 from pydl.data.transforms.crops import RandomCrop, RandomErasing, RandomHorizontalFlip
 from pydl.data.transforms.sizes import CenterCrop, RandomResizedCrop, Resize
+from pydl.suggest import missing as _missing
 
 __all__ = [
     "CenterCrop",
@@ -24,3 +27,6 @@ __all__ = [
     "Transform",
     "scaled",
 ]
+
+if not _TYPE_CHECKING:
+    __getattr__ = _missing(__name__)
