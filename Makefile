@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := setup.py pyproject.toml $(wildcard csrc/*.[ch] csrc/kernels/*.[ch])
 
-.PHONY: demo test check fuzz faults soak bench lint docs build clean
+.PHONY: demo test check fuzz faults soak sanitize coverage bench lint docs build clean
 MINUTES ?= 30
 
 demo: $(VENV)/.demo
@@ -32,6 +32,12 @@ soak: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m pydl bench
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=median,iqr --benchmark-sort=name
+
+sanitize: $(VENV)/.test
+	tests/sanitize.sh
+
+coverage: $(VENV)/.test
+	tests/coverage.sh
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

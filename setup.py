@@ -41,10 +41,10 @@ WRITTEN_OUT += ["optim_adaptive", "recurrent", "reduce", "softmax", "unary"]
 CFLAGS = ["-std=gnu11", "-fPIC", "-fopenmp", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 CFLAGS += ["-fno-asynchronous-unwind-tables"]  # a tenth of the wheel, for nobody
 CFLAGS += ["-ffunction-sections", "-fdata-sections"]  # what a variant never calls stays out
-CFLAGS += ["-fstack-protector-strong", "-D_FORTIFY_SOURCE=2", "-Wall", "-Wextra", "-Wconversion"]
+CFLAGS += ["-Wall", "-Wextra", "-Wconversion"]
+HARDENED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
 LDFLAGS = [
     "-fopenmp",
-    "-Wl,-s",
     "-Wl,--gc-sections",
     "-Wl,-z,relro",
     "-Wl,-z,now",
@@ -108,9 +108,11 @@ class BuildNative(build_ext):
             "-Wno-unused-function",
             "-Os",
             "-fno-asynchronous-unwind-tables",
+            *HARDENED,
             *extra_flags("PYDL_CFLAGS"),
         ]
-        ext.extra_link_args = [*LDFLAGS, *extra_flags("PYDL_LDFLAGS")]
+        strip = [] if "-g" in extra_flags("PYDL_CFLAGS") else ["-Wl,-s"]
+        ext.extra_link_args = [*LDFLAGS, *strip, *extra_flags("PYDL_LDFLAGS")]
         os.chdir(ROOT)
         super().build_extension(ext)
 
@@ -145,22 +147,23 @@ class BuildNative(build_ext):
     def _compile_kernels(self, build: Path, isas: dict[str, list[str]]) -> list[Path]:
         """Compile what is older than its source or any header, two at a time on two cores; return all objects."""
         clang = "clang" in subprocess.run([*self.cc, "--version"], capture_output=True, text=True).stdout
-        flags = [*CFLAGS, f"-I{CSRC}", *(["-ffp-contract=fast"] if clang else []), *extra_flags("PYDL_CFLAGS")]
+        flags = [*CFLAGS, *HARDENED, f"-I{CSRC}", *(["-ffp-contract=fast"] if clang else [])]
+        more = extra_flags("PYDL_CFLAGS")
         headers = [*CSRC.glob("*.h"), *CSRC.glob("kernels/*.h")]
         newest_header = max(path.stat().st_mtime for path in headers)
         jobs: list[tuple[Path, Path, list[str]]] = []
         for source in sorted(CSRC.glob("*.c")):
-            jobs.append((source, build / f"{source.stem}.o", [*flags, "-O2"]))
+            jobs.append((source, build / f"{source.stem}.o", [*flags, "-O2", *more]))
         for isa, kind in variants(isas):
             special = [*isas[isa], f"-DPYDL_ISA={isa}", f"-DPYDL_TYPE={kind}"]
             if clang and isa == "avx512":
                 special.append("-mprefer-vector-width=512")
             for source in sorted(CSRC.glob("kernels/*.c")):
                 level = "-Os" if f"{isa}_{kind}" in SIZED else "-O2" if source.stem in WRITTEN_OUT else "-O3"
-                jobs.append((source, build / f"{isa}_{kind}" / f"{source.stem}.o", [*flags, *special, level]))
+                jobs.append((source, build / f"{isa}_{kind}" / f"{source.stem}.o", [*flags, *special, level, *more]))
         stamp = build / "flags.txt"  # other flags than last time: everything anew
-        same = stamp.exists() and stamp.read_text() == repr((self.cc, flags, isas, SIZED, WRITTEN_OUT))
-        stamp.write_text(repr((self.cc, flags, isas, SIZED, WRITTEN_OUT)))
+        same = stamp.exists() and stamp.read_text() == repr((self.cc, flags, more, isas, SIZED, WRITTEN_OUT))
+        stamp.write_text(repr((self.cc, flags, more, isas, SIZED, WRITTEN_OUT)))
 
         def compile_one(job: tuple[Path, Path, list[str]]) -> None:
             source, target, arguments = job

@@ -5,9 +5,11 @@
  * Common to all: arrays are dense unless a stride is given, 64-byte alignment is welcome and not
  * needed, inputs and outputs do not overlap unless the comment says so, memory outside them is
  * neither read nor written, pointers marked "or NULL" may be left out, a size of 0 is allowed
- * wherever it makes sense, and the bits of a result do not depend on the number of threads. A
- * kernel with a `workspace` argument has a function that gives the bytes it needs for the geometry
- * on any number of threads (0: pass NULL); its contents on entry are anything. */
+ * wherever it makes sense, and the bits of a result do not depend on the number of threads.
+ * Products, convolutions, recurrent layers and optimisers take a denormal number (below 2^-126, in
+ * double 2^-1022) for 0 and give 0 for one; all others keep them. A kernel with a `workspace`
+ * argument has a function that gives the bytes it needs for the geometry on any number of threads
+ * (0: pass NULL); its contents on entry are anything. */
 
 /* ---- unary.c, elementwise.c, dropout.c: y may be x (or a, or b, where nothing is broadcast) ----
  */

@@ -12,6 +12,14 @@
 
 #include "pydl.h"
 
+/* Under AddressSanitizer what nobody asked for is out of bounds: a block's rest, a free block. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes) ((void)0)
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes) ((void)0)
+#endif
+
 enum {
     ALIGNMENT = 64,
     HEADER = 64,
@@ -86,6 +94,8 @@ void *pydl_alloc(int64_t bytes)
             return NULL;
     }
     __atomic_fetch_add(&used_bytes, class_bytes(size_class), __ATOMIC_RELAXED);
+    ASAN_POISON_MEMORY_REGION((char *)block + HEADER, (size_t)class_bytes(size_class));
+    ASAN_UNPOISON_MEMORY_REGION((char *)block + HEADER, (size_t)bytes);
     return (char *)block + HEADER;
 }
 
@@ -95,6 +105,7 @@ void pydl_free(void *memory)
         return;
     struct block *block = (struct block *)(void *)((char *)memory - HEADER);
     __atomic_fetch_sub(&used_bytes, class_bytes(block->size_class), __ATOMIC_RELAXED);
+    ASAN_POISON_MEMORY_REGION(memory, (size_t)class_bytes(block->size_class));
     pthread_mutex_lock(&lock);
     block->next = free_list[block->size_class];
     free_list[block->size_class] = block;
@@ -132,9 +143,11 @@ int64_t pydl_memory_cached(void)
     return bytes;
 }
 
-void pydl_fail_allocation(int64_t n)
+int64_t pydl_fail_allocation(int64_t n)
 {
     pthread_mutex_lock(&lock);
+    int64_t before = fail_countdown;
     fail_countdown = n;
     pthread_mutex_unlock(&lock);
+    return before;
 }

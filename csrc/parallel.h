@@ -9,6 +9,9 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 #include "pydl.h"
 
@@ -25,6 +28,50 @@ struct worker {
     int begins; /* this is the first chunk of the job that it does */
 };
 
+/* A product that takes in or gives a denormal number is two hundred times as slow as another one
+ * (docs/decisions/denormals.md), and confident models are full of them. A file of kernels that
+ * defines FLUSHES_DENORMALS has them count as 0 in its bodies, coming in and going out. */
+#ifdef FLUSHES_DENORMALS
+enum { FLUSH_DENORMALS = 1 };
+#else
+enum { FLUSH_DENORMALS = 0 };
+#endif
+
+#if defined(__x86_64__)
+typedef unsigned int float_mode;
+#define FLOAT_FLUSHES 0x8040u /* FTZ, DAZ */
+#define GET_FLOAT_MODE(mode) ((mode) = _mm_getcsr())
+#define SET_FLOAT_MODE(mode) _mm_setcsr(mode)
+#elif defined(__aarch64__)
+typedef uint64_t float_mode;
+#define FLOAT_FLUSHES ((uint64_t)1 << 24) /* FZ */
+#define GET_FLOAT_MODE(mode) __asm__ volatile("mrs %0, fpcr" : "=r"(mode))
+#define SET_FLOAT_MODE(mode) __asm__ volatile("msr fpcr, %0" : : "r"(mode))
+#else
+typedef int float_mode;
+#define FLOAT_FLUSHES 0
+#define GET_FLOAT_MODE(mode) ((mode) = 0)
+#define SET_FLOAT_MODE(mode) ((void)(mode))
+#endif
+
+/* Let this thread flush denormals or keep them; returns the mode before, for restore_mode. */
+static inline float_mode set_flushing(int flush)
+{
+    float_mode before;
+    GET_FLOAT_MODE(before);
+    if (flush)
+        SET_FLOAT_MODE(before | FLOAT_FLUSHES);
+    __asm__ volatile("" ::: "memory");
+    return before;
+}
+
+static inline void restore_mode(int flush, float_mode before)
+{
+    __asm__ volatile("" ::: "memory");
+    if (flush)
+        SET_FLOAT_MODE(before);
+}
+
 typedef void parallel_body(const void *task, int64_t chunk, struct worker worker);
 
 /* A loop over chunks; each worker has `own_bytes` of its own, the caller those at `own`. */
@@ -34,6 +81,7 @@ struct job {
     const void *task;
     void *own;
     int64_t own_bytes;
+    int flush; /* denormals */
 };
 
 /* threads.c: every chunk once, on up to `threads` threads, the caller among them */
@@ -42,14 +90,16 @@ void pydl_forget_team(void);
 
 static inline void run_alone(const struct job *job)
 {
+    const float_mode before = set_flushing(job->flush);
     for (int64_t chunk = 0; chunk < job->chunks; chunk++)
         job->body(job->task, chunk, (struct worker){job->own, chunk == 0});
+    restore_mode(job->flush, before);
 }
 
 static inline void parallel_for_own(int64_t chunks, double work, parallel_body *body,
                                     const void *task, void *own, int64_t own_bytes)
 {
-    const struct job job = {chunks, body, task, own, own_bytes};
+    const struct job job = {chunks, body, task, own, own_bytes, FLUSH_DENORMALS};
     const int threads = work < PYDL_WORK_SERIAL || chunks < 2 ? 1 : pydl_get_threads();
     if (threads > 1)
         pydl_run_job(threads, &job);

@@ -134,7 +134,8 @@ void pydl_empty_cache(void);
 /* bytes handed out now, bytes kept for reuse */
 int64_t pydl_memory_used(void);
 int64_t pydl_memory_cached(void);
-/* test hook: the n-th allocation from now on fails (1: the next); 0 switches it off */
-void pydl_fail_allocation(int64_t n);
+/* test hook: the n-th allocation from now on fails (1: the next); 0 switches it off. Returns what
+ * it had yet to count, 0 if that allocation failed. */
+int64_t pydl_fail_allocation(int64_t n);
 
 #endif

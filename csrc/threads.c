@@ -44,7 +44,7 @@ static struct {
     _Atomic(parallel_body *) body;
     _Atomic(const void *) task;
     _Atomic int64_t chunks;
-    _Atomic int threads;
+    _Atomic int threads, flush;
     _Atomic uint64_t job; /* its number */
     _Atomic int64_t done; /* chunks finished */
     /* sleeping */
@@ -110,8 +110,10 @@ static void work_on(uint64_t job, int worker)
     const void *task = atomic_load_explicit(&team.task, memory_order_relaxed);
     int64_t chunks = atomic_load_explicit(&team.chunks, memory_order_relaxed);
     int threads = atomic_load_explicit(&team.threads, memory_order_relaxed);
+    int flush = atomic_load_explicit(&team.flush, memory_order_relaxed);
     struct worker me = {.begins = 1};
     atomic_thread_fence(memory_order_seq_cst);
+    const float_mode before = set_flushing(flush);
     for (int i = 0; i < threads; i++) {
         int range = (worker + i) % threads;
         int64_t end = range_begin(chunks, threads, range + 1), done = 0;
@@ -133,6 +135,7 @@ static void work_on(uint64_t job, int worker)
         if (done)
             note_done(done, chunks);
     }
+    restore_mode(flush, before);
 }
 
 /* Keep a worker off the caller's CPU; team.lock is held. The system may put it there, waking or
@@ -316,6 +319,7 @@ void pydl_run_job(int threads, const struct job *given)
     atomic_store_explicit(&team.task, given->task, memory_order_relaxed);
     atomic_store_explicit(&team.chunks, chunks, memory_order_relaxed);
     atomic_store_explicit(&team.threads, threads, memory_order_relaxed);
+    atomic_store_explicit(&team.flush, given->flush, memory_order_relaxed);
     atomic_store_explicit(&team.done, 0, memory_order_relaxed);
     uint64_t job = (atomic_load(&team.job) + 1) & (UINT64_MAX >> CHUNK_BITS);
     for (int i = 0; i < threads; i++)

@@ -12,21 +12,31 @@ def affinity() -> int:
     return len(cpus())
 
 
-def cpu_quota(root: str = "/sys/fs/cgroup") -> float | None:
-    """Return the CPUs' worth of time that the container's cgroup (version 2 or 1) grants, or None without a limit."""
-    try:
-        quota, period = _read(f"{root}/cpu.max").split()
-    except (OSError, ValueError):
-        try:
-            quota = _read(f"{root}/cpu/cpu.cfs_quota_us")
-            period = _read(f"{root}/cpu/cpu.cfs_period_us")
-        except OSError:
-            return None
-    try:
-        granted = float(quota) / float(period)
-    except (ValueError, ZeroDivisionError):  # "max": no limit
-        return None
-    return granted if granted > 0 else None
+def cpu_quota(root: str = "/sys/fs/cgroup", membership: str = "/proc/self/cgroup") -> float | None:
+    """Return the CPUs' worth of time that the process's cgroups (version 2 or 1) grant, or None without a limit.
+
+    Args:
+        root: Where the cgroups are mounted: what a container sees there is its own.
+        membership: The file that says where the process is below it; each group on the way may have a limit.
+    """
+    paths = {""}
+    for line in _read(membership).splitlines():
+        controllers, _, path = line.partition(":")[2].partition(":")
+        if not controllers or "cpu" in controllers.split(","):
+            parts = path.strip("/").split("/")
+            paths.update("/".join(["", *parts[:n]]) for n in range(1, len(parts) + 1))
+    limits = []
+    for path in paths:
+        limits.append(_read(f"{root}{path}/cpu.max").split())
+        for folder in ("cpu", "cpu,cpuacct"):
+            limits.append([_read(f"{root}/{folder}{path}/cpu.cfs_{what}_us") for what in ("quota", "period")])
+    granted = [float(quota) / float(period) for quota, period in filter(_is_limit, limits)]
+    return min(granted, default=None)
+
+
+def _is_limit(words: list[str]) -> bool:
+    """Return whether these are a quota and a period: neither "max" nor -1 nor a file that is not there."""
+    return len(words) == 2 and all(word.isdigit() and int(word) > 0 for word in words)
 
 
 def peak_memory() -> int:
@@ -39,8 +49,12 @@ def peak_memory() -> int:
 
 
 def _read(path: str) -> str:
-    with open(path) as stream:
-        return stream.read().strip()
+    """Return the text of a small file, "" if it cannot be read."""
+    try:
+        with open(path) as stream:
+            return stream.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def cpus() -> list[int]:

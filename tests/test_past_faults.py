@@ -207,13 +207,13 @@ def test_nan_and_minus_infinity_in_max_pool(isa, C):
 # ---- denormals (oneDNN 561) and strides of 9 bytes (numpy 16660) ----
 
 
-def test_denormals_are_numbers():
+def test_denormals_are_numbers_but_for_products():
+    """Products take them for zeros, or they would be two hundred times as slow: docs/decisions/denormals.md."""
     tiny = np.float32(1e-41)
     a = pydl.full((20, 20), float(tiny)) * 1.0
     assert a.numpy().min() == tiny
-    np.testing.assert_array_equal((a @ pydl.eye(20)).numpy(), np.full((20, 20), tiny))
-    y = F.conv2d(pydl.full((1, 4, 8, 8), float(tiny)), pydl.ones(4, 4, 1, 1) * 0.25)
-    np.testing.assert_allclose(y.numpy(), tiny, rtol=1e-3)
+    assert not (a @ pydl.eye(20)).numpy().any()
+    assert not F.conv2d(pydl.full((1, 4, 8, 8), float(tiny)), pydl.ones(4, 4, 1, 1)).numpy().any()
     assert (a + a).numpy().max() == tiny * 2
 
 

@@ -4,6 +4,7 @@
 #ifndef PYDL_CONV_H
 #define PYDL_CONV_H
 
+#define FLUSHES_DENORMALS
 #include "../isa.h"
 #include "../pydl.h"
 

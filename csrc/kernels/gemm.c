@@ -4,6 +4,7 @@
  * products with at most FEW_COLUMNS columns and a long K, and A B^T with at most FEW_ROWS rows, are
  * dot products (gemm_dot.h); a small A^T B with a long K adds up its parts of K (part_count). Only
  * the last two look at M: elsewhere a row of C has the same bits whatever the other rows are. */
+#define FLUSHES_DENORMALS
 #include "isa.h"
 #include "pydl.h"
 #include "kernels.h"

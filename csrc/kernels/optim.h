@@ -3,6 +3,7 @@
 #ifndef PYDL_OPTIM_H
 #define PYDL_OPTIM_H
 
+#define FLUSHES_DENORMALS
 #include "parallel.h"
 #include "vec.h"
 

@@ -1,6 +1,7 @@
 /* RNN, LSTM and GRU: the loop over time. Sequences do not touch each other, so each worker takes
  * some of them through all steps, without waiting for anybody; their state stays in its cache. The
  * weights are packed once, for all steps, as the register tiles of a product read them. */
+#define FLUSHES_DENORMALS
 #include <string.h>
 
 #include "isa.h"

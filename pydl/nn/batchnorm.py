@@ -80,14 +80,15 @@ class _BatchNorm(Module):
             )
         momentum = self.momentum
         tracked = self.num_batches_tracked
-        if self.training and tracked is not None:
-            tracked._array += 1
-            if momentum is None:
-                momentum = 1.0 / float(tracked._array)
+        if momentum is None and self.training and tracked is not None:
+            momentum = 1.0 / (float(tracked._array) + 1)
         training = self.training or self.running_mean is None
         # Without tracking, the running statistics stay out of it; in evaluation they are read and not changed.
         mean, var = (self.running_mean, self.running_var) if not training or self.track_running_stats else (None, None)
-        return self._normalize(input, mean, var, training, momentum or 0.0, relu)
+        y = self._normalize(input, mean, var, training, momentum or 0.0, relu)
+        if self.training and tracked is not None:
+            tracked._array += 1
+        return y
 
     def _normalize(
         self, input: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, momentum: float, relu: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -46,82 +47,97 @@ class KernelOptimizer(Optimizer):
         raise NotImplementedError
 
     def _next_step(self, state: dict[str, Any]) -> int:
-        """Return which step a parameter is about to take, from 1, and count it."""
+        """Return which step a parameter is about to take, from 1."""
+        step = state.get("step")
+        return 1 if step is None else int(step._array) + 1
+
+    def _count_step(self, state: dict[str, Any]) -> None:
+        """Count the step that a parameter has taken."""
         step = state.get("step")
         if step is None:
             step = state["step"] = Tensor(np.zeros((), np.float32))
         step._array += 1
-        return int(step._array)
 
     def _initial(self, group: dict[str, Any]) -> float:
         """Return what the tensors hold before the first step."""
         return 0.0
 
-    def _step_group(self, group: dict[str, Any]) -> None:
+    def _step_groups(self) -> None:
+        for take in [self._prepare(group) for group in self.param_groups]:
+            take()
+
+    def _prepare(self, group: dict[str, Any]) -> Callable[[], None]:
+        """Check the group and find all the memory that its step needs; return what takes it, which cannot fail.
+
+        An error at one parameter so leaves every other one, of other groups too, and what is kept as they were.
+        """
         names = self._kept(group)
-        kept = self.state
         calls: dict[Any, list[list[Any]]] = {}  # (kernels, step): a size and addresses for each parameter
+        stepping: list[tuple[Tensor, Tensor, dict[str, Any], list[Tensor | None]]] = []
         for p in group["params"]:
             if p.grad is None:
                 continue
-            form = p._layout or layout_of(p)
+            changed, form = p, p._layout or layout_of(p)
             g = p.grad
             given = g._layout or layout_of(g)
             if given is not form and (given.shape != form.shape or given.dtype != form.dtype):
                 self._refuse(form, given)
-            if form.flat is None:
-                self._step_slice(p, group)
-                continue
-            self._check_writable(p)
-            step, row = 0, [form.size, p._pointer or pointer_of(p), lying(g, form)]
+            if form.flat is None:  # a slice of something larger, by way of a dense copy
+                self._check_flag(p)
+                changed = Tensor(native.dense(p._array))
+                form = layout_of(changed)
+            else:
+                self._check_writable(p)
+            step, row = 0, [form.size, changed._pointer or pointer_of(changed), lying(g, form)]
+            state: dict[str, Any] = {}
+            buffers: list[Tensor | None] = []
             if names:
-                state = kept.setdefault(p, {})
+                state = self.state.get(p, state)
                 step = self._next_step(state)
                 for name in names:
                     buffer = None if name is None else state.get(name)
                     if name is not None and (buffer is None or buffer._layout is not form):
-                        buffer = self._laid_out(state, name, form, group)
+                        buffer = self._laid_out(buffer, name, form, group)
+                    buffers.append(buffer)
                     row.append(None if buffer is None else buffer._pointer or pointer_of(buffer))
             calls.setdefault((form.kernels, step), []).append(row)
-            if p._version is not None:
-                p._version[0] += 1
-        new = native.ffi.new
-        for (kernels, step), rows in calls.items():
-            sizes, *columns = zip(*rows, strict=True)
-            kind = "float *[]" if kernels is native.kernels[np.dtype(np.float32)] else "double *[]"
-            arrays = [native.NULL if column[0] is None else new(kind, column) for column in columns]
-            self._run(kernels, group, step, len(rows), new("int64_t[]", sizes), *arrays)
+            stepping.append((p, changed, state, buffers))
+
+        def take() -> None:
+            new = native.ffi.new
+            for (kernels, step), rows in calls.items():
+                sizes, *columns = zip(*rows, strict=True)
+                kind = "float *[]" if kernels is native.kernels[np.dtype(np.float32)] else "double *[]"
+                arrays = [native.NULL if column[0] is None else new(kind, column) for column in columns]
+                self._run(kernels, group, step, len(rows), new("int64_t[]", sizes), *arrays)
+            for p, changed, state, buffers in stepping:
+                if names:
+                    self.state[p] = state
+                    self._count_step(state)
+                    for name, buffer in zip(names, buffers, strict=True):
+                        if name is not None:
+                            state[name] = buffer
+                if changed is not p:
+                    native.copy(changed._array, p._array)
+                if p._version is not None:
+                    p._version[0] += 1
+
+        return take
 
     def _check_writable(self, p: Tensor) -> None:
         """Raise RuntimeError if the parameter's memory must not be changed; looked up once for each memory."""
         pointer = p._pointer or pointer_of(p)
         if self._writable.get(p) is not pointer:
-            if not p._array.flags.writeable:
-                name = type(self).__name__
-                raise RuntimeError(f"{name}: the memory of a parameter of shape {p._array.shape} is read-only")
+            self._check_flag(p)
             self._writable[p] = pointer
 
-    def _step_slice(self, p: Tensor, group: dict[str, Any]) -> None:
-        """Change a parameter that is a slice of something larger, by way of a dense copy."""
+    def _check_flag(self, p: Tensor) -> None:
         if not p._array.flags.writeable:
             name = type(self).__name__
             raise RuntimeError(f"{name}: the memory of a parameter of shape {p._array.shape} is read-only")
-        dense = Tensor(native.dense(p._array))
-        dense.grad = p.grad
-        kept = self.state.pop(p, None)
-        if kept is not None:
-            self.state[dense] = kept
-        self._step_group({**group, "params": [dense]})
-        self._writable.pop(dense, None)
-        if dense in self.state:
-            self.state[p] = self.state.pop(dense)
-        native.copy(dense._array, p._array)
-        if p._version is not None:
-            p._version[0] += 1
 
-    def _laid_out(self, state: dict[str, Any], name: str, form: Layout, group: dict[str, Any]) -> Tensor:
+    def _laid_out(self, kept: Tensor | None, name: str, form: Layout, group: dict[str, Any]) -> Tensor:
         """Return what is kept under a name, lying as its parameter does: a new tensor, or the old one, maybe copied."""
-        kept: Tensor | None = state.get(name)
         if kept is not None and (kept._layout or layout_of(kept)) is form:
             return kept
         y = make(form)
@@ -132,7 +148,6 @@ class KernelOptimizer(Optimizer):
             if given.shape != form.shape or given.dtype != form.dtype:
                 self._refuse(form, given, name.replace("_", " "))
             native.copy(kept._array, y._array)
-        state[name] = y
         return y
 
     def _refuse(self, p: Layout, other: Layout, what: str = "gradient") -> None:

@@ -86,6 +86,9 @@ class SGD(KernelOptimizer):
     def _next_step(self, state: dict[str, Any]) -> int:
         return 1 if state.get("momentum_buffer") is None else 2  # which of the later ones does not matter
 
+    def _count_step(self, state: dict[str, Any]) -> None:
+        pass
+
     def _run(self, kernels: Any, group: dict[str, Any], step: int, *arrays: Any) -> None:
         count, sizes, ps, gs, *buffers = arrays
         floats = [float(group[name]) for name in ("lr", "momentum", "dampening", "weight_decay")]

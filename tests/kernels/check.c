@@ -30,6 +30,7 @@ static uint64_t state = 1;
 /* one range of a page that faults, SLOT_BYTES, a page that faults, ... */
 static void make_slots(void)
 {
+#ifndef ON_HEAP
     int64_t page = sysconf(_SC_PAGESIZE), step = page + SLOT_BYTES;
     char *start = mmap(NULL, (size_t)(SLOTS * step + page), PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -41,6 +42,7 @@ static void make_slots(void)
         mprotect(start + i * step, (size_t)page, PROT_NONE);
     for (int64_t i = 0; i < SLOTS; i++)
         slots[i] = start + i * step + page;
+#endif
 }
 
 static void *place(int64_t bytes)
@@ -50,8 +52,17 @@ static void *place(int64_t bytes)
                 text);
         exit(2);
     }
+#ifdef ON_HEAP
+    /* for tools that watch the heap: both ends to the byte, one element off in odd rounds */
+    size_t off = this_round % 2 ? sizeof(real) : 0;
+    char *memory = slots[slots_used++] = malloc((size_t)bytes + off);
+    if (!memory)
+        exit(2);
+    return memory + off;
+#else
     char *slot = slots[slots_used++];
     return this_round % 2 ? slot + SLOT_BYTES - bytes : slot;
+#endif
 }
 
 static void *make(int64_t bytes)
@@ -82,6 +93,10 @@ void check_case(const char *kernel, const char *format, ...)
 void check_round(int round)
 {
     this_round = round;
+#ifdef ON_HEAP
+    while (slots_used)
+        free(slots[--slots_used]);
+#endif
     slots_used = expected = 0;
     pydl_set_threads(round);
 }
@@ -141,7 +156,11 @@ real *result(int64_t n)
 void *workspace(int64_t bytes)
 {
     pydl_set_threads(1 + this_round % ROUNDS);
+#ifdef ON_HEAP
+    return bytes ? place(bytes) : NULL; /* as malloc left it, which valgrind tells apart */
+#else
     return bytes ? result_bytes((bytes + 7) / 8 * 8) : NULL;
+#endif
 }
 
 static void fail(const char *name, int64_t i, double got, double want)
@@ -202,7 +221,8 @@ static void say_where(int signal_number)
     _exit(done ? 128 + signal_number : 2);
 }
 
-int main(void)
+/* With an argument: that fault of seeded.c and nothing else. */
+int main(int argc, char **argv)
 {
     if (!pydl_cpu_has(QUOTE(PYDL_ISA))) {
         puts(VARIANT ": left out, this CPU does not run it");
@@ -213,6 +233,8 @@ int main(void)
     signal(SIGSEGV, say_where);
     signal(SIGBUS, say_where);
     signal(SIGILL, say_where);
+    if (argc > 1)
+        return seeded_fault(argv[1]);
     check_images();
     check_arrays();
     check_rows();

@@ -59,5 +59,6 @@ void check_rows(void);      /* check_rows.c: reductions, losses, normalisation *
 void check_recurrent(void); /* check_recurrent.c: RNN, LSTM, GRU */
 void check_layers(void); /* check_layers.c: layer, group and response norm, embedding, resizing */
 void check_optim(void);  /* check_optim.c: optimisers other than SGD */
+int seeded_fault(const char *name); /* seeded.c: does it and returns 0, as if all were well */
 
 #endif
