@@ -88,7 +88,7 @@ suite_address() (
     seeded over-read "SUMMARY: AddressSanitizer"
     seeded overflow "signed integer overflow"
     # shellcheck disable=SC2086 # several arguments
-    "$python" -m pytest -p no:cacheprovider -m "not check" \
+    "$python" -m pytest -p no:cacheprovider --capture=sys -m "not check" \
         --deselect tests/test_packaging.py::test_the_wheel_stays_under_two_megabytes \
         --deselect tests/test_process.py::test_ctrl_c_is_answered_within_a_second \
         --deselect tests/test_hardened.py::test_the_module_is_hardened ${PYTEST_ARGS:-}
@@ -101,7 +101,7 @@ suite_thread() (
     LD_PRELOAD=$(preloaded libtsan.so)
     export LD_PRELOAD
     seeded race "data race"
-    "$python" -m pytest -p no:cacheprovider -m "not check" -k "thread or team or fork" tests/test_process.py \
+    "$python" -m pytest -p no:cacheprovider --capture=sys -m "not check" -k "thread or team or fork" tests/test_process.py \
         tests/test_ops.py tests/test_recurrent.py tests/test_winograd.py tests/test_data_loader.py
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import shutil
 import subprocess
 import sys
@@ -10,9 +9,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-import setuptools
 from hardened import missing
-from setuptools import Distribution
 
 from pydl import _native
 
@@ -45,13 +42,18 @@ def test_import_leaves_the_gil_off():
 
 
 @pytest.mark.parametrize("free", [False, True])
-def test_setup_asks_for_the_limited_api_where_python_has_one(free, monkeypatch):
-    asked = {}
-    variable = sysconfig.get_config_var
-    monkeypatch.setattr(sysconfig, "get_config_var", lambda name: free if name == "Py_GIL_DISABLED" else variable(name))
-    monkeypatch.setattr(setuptools, "setup", lambda **options: asked.update(options))
-    runpy.run_path(str(Path(__file__).parent.parent / "setup.py"))
-    assert asked["ext_modules"][0].py_limited_api is not free
-    wheel = asked["cmdclass"]["bdist_wheel"](Distribution())
-    wheel.finalize_options()
-    assert wheel.py_limited_api == (False if free else "cp310")
+def test_setup_asks_for_the_limited_api_where_python_has_one(free):
+    program = f"""
+import runpy, sysconfig, setuptools
+variable = sysconfig.get_config_var
+sysconfig.get_config_var = lambda name: {free} if name == "Py_GIL_DISABLED" else variable(name)
+asked = {{}}
+setuptools.setup = lambda **options: asked.update(options)
+runpy.run_path("setup.py")
+wheel = asked["cmdclass"]["bdist_wheel"](setuptools.Distribution())
+wheel.finalize_options()
+print(asked["ext_modules"][0].py_limited_api, wheel.py_limited_api)
+"""
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-I", "-c", program], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == (["False", "False"] if free else ["True", "cp310"]), done.stderr

@@ -104,7 +104,9 @@ static void plan_rows(const struct pydl_conv2d *g, struct weight_plan *p)
 /* Blocks of about `pixels` pixels: whole images, bands of rows of one, or strips of one row. */
 static void plan_blocks(const struct pydl_conv2d *g, struct weight_plan *p)
 {
-    int64_t pixel = (int64_t)sizeof(real) * (p->C * p->groups * g->stride_h * g->stride_w + p->O);
+    /* a stride beyond the image moves over no more than all of it */
+    const int64_t step = min_i64(g->stride_h, g->H) * min_i64(g->stride_w, g->W);
+    int64_t pixel = (int64_t)sizeof(real) * (p->C * p->groups * step + p->O);
     int64_t pixels =
         min_i64(p->shared ? SHARED_BLOCK_PIXELS : BLOCK_PIXELS,
                 max_i64(MIN_BLOCK_PIXELS, (p->shared ? SHARED_BLOCK_BYTES : BLOCK_BYTES) / pixel));

@@ -157,7 +157,11 @@ void *workspace(int64_t bytes)
 {
     pydl_set_threads(1 + this_round % ROUNDS);
 #ifdef ON_HEAP
-    return bytes ? place(bytes) : NULL; /* as malloc left it, which valgrind tells apart */
+    /* as malloc left it, which valgrind tells apart, and aligned for whatever lies there */
+    this_round++;
+    void *memory = bytes ? place(bytes) : NULL;
+    this_round--;
+    return memory;
 #else
     return bytes ? result_bytes((bytes + 7) / 8 * 8) : NULL;
 #endif
