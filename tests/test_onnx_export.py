@@ -53,6 +53,7 @@ LAYERS = {
         (nn.BatchNorm2d(3, affine=False), IMAGE),
         (nn.BatchNorm2d(3, track_running_stats=False), IMAGE),
     ],
+    "SyncBatchNorm": [(nn.SyncBatchNorm(3), IMAGE), (nn.SyncBatchNorm(6), ROW)],
     "ConstantPad2d": [(nn.ConstantPad2d((1, 2, 0, 3), 1.5), IMAGE)],
     "Conv1d": [(nn.Conv1d(3, 4, 3, stride=2, padding=1), SEQUENCE), (nn.Conv1d(3, 4, 2, dilation=2), SEQUENCE[1:])],
     "Conv2d": [

@@ -142,7 +142,8 @@ def _one_hot(w: Writer, a: Arguments, y: Tensor) -> str:
 
 
 def _flip(w: Writer, a: Arguments, y: Tensor) -> str:
-    given = a["dims"][0] if len(a["dims"]) == 1 and isinstance(a["dims"][0], (tuple, list)) else a["dims"]
+    given = a["args"] or (a["dims"] if isinstance(a["dims"], (tuple, list)) else (a["dims"],))
+    given = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
     return _slice(w, a["input"], [(d % y.ndim, -1, _START, -1) for d in given])
 
 

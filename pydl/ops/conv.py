@@ -173,7 +173,7 @@ def conv1d(
             f"got {tuple(input.shape)} and {tuple(weight.shape)}"
         )
     C = input.shape[-2]
-    if isinstance(groups, int) and groups > 0 and weight.shape[1] * groups != C:
+    if isinstance(groups, int) and 0 < groups <= C and weight.shape[1] * groups != C:
         raise ValueError(
             f"conv1d: a weight of {tuple(weight.shape)} with groups={groups} expects {weight.shape[1] * groups} input "
             f"channels, got an input of {tuple(input.shape)}; set in_channels={C}?"

@@ -1,4 +1,4 @@
-"""What an installed wheel must do, without this repository: `python tests/wheel.py` in an environment that has it.
+"""What an installed wheel must do, without this repository: `python tests/installed.py` in an environment that has it.
 
 Run by cibuildwheel on each wheel, and by .ci/run on the repaired one.
 """
