@@ -4,6 +4,7 @@
 
 struct conv_shape KERNEL(conv_shape)(const struct pydl_conv2d *g, int64_t backward)
 {
+    /* A step that is never taken may be as large as an integer: it counts as 1. */
     struct conv_shape c = {
         .backward = backward,
         .images = g->last - g->first,
@@ -15,9 +16,9 @@ struct conv_shape KERNEL(conv_shape)(const struct pydl_conv2d *g, int64_t backwa
         .in_size = {backward ? g->P : g->H, backward ? g->Q : g->W},
         .out_size = {backward ? g->H : g->P, backward ? g->W : g->Q},
         .kernel = {g->KH, g->KW},
-        .stride = {g->stride_h, g->stride_w},
+        .stride = {g->P > 1 ? g->stride_h : 1, g->Q > 1 ? g->stride_w : 1},
         .pad = {g->pad_h, g->pad_w},
-        .dilation = {g->dil_h, g->dil_w},
+        .dilation = {g->KH > 1 ? g->dil_h : 1, g->KW > 1 ? g->dil_w : 1},
     };
     return c;
 }

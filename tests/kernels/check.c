@@ -45,7 +45,9 @@ static void make_slots(void)
 #endif
 }
 
-static void *place(int64_t bytes)
+/* `off` is for tools that watch the heap: they see both ends to the byte wherever an array begins.
+ */
+static void *place(int64_t bytes, size_t off)
 {
     if (slots_used == SLOTS || bytes > SLOT_BYTES) {
         fprintf(stderr, "the check itself is wrong: no room for %lld bytes, %s\n", (long long)bytes,
@@ -53,13 +55,12 @@ static void *place(int64_t bytes)
         exit(2);
     }
 #ifdef ON_HEAP
-    /* for tools that watch the heap: both ends to the byte, one element off in odd rounds */
-    size_t off = this_round % 2 ? sizeof(real) : 0;
     char *memory = slots[slots_used++] = malloc((size_t)bytes + off);
     if (!memory)
         exit(2);
     return memory + off;
 #else
+    (void)off;
     char *slot = slots[slots_used++];
     return this_round % 2 ? slot + SLOT_BYTES - bytes : slot;
 #endif
@@ -133,35 +134,43 @@ double *zeros(int64_t n)
     return make(n * (int64_t)sizeof(double));
 }
 
+/* In odd rounds reals lie one element off whatever alignment there is. */
+static size_t real_offset(void)
+{
+    return this_round % 2 ? sizeof(real) : 0;
+}
+
+static void *placed(const void *x, int64_t bytes, size_t off)
+{
+    return bytes ? memcpy(place(bytes, off), x, (size_t)bytes) : place(bytes, off);
+}
+
 void *given_bytes(const void *x, int64_t bytes)
 {
-    return bytes ? memcpy(place(bytes), x, (size_t)bytes) : place(bytes);
+    return placed(x, bytes, 0);
 }
 
 real *given(const real *x, int64_t n)
 {
-    return x ? given_bytes(x, n * (int64_t)sizeof(real)) : NULL;
+    return x ? placed(x, n * (int64_t)sizeof(real), real_offset()) : NULL;
 }
 
 void *result_bytes(int64_t bytes)
 {
-    return memset(place(bytes), 0xff, (size_t)bytes); /* all bits set: a NaN */
+    return memset(place(bytes, 0), 0xff, (size_t)bytes); /* all bits set: a NaN */
 }
 
 real *result(int64_t n)
 {
-    return result_bytes(n * (int64_t)sizeof(real));
+    const size_t bytes = (size_t)n * sizeof(real);
+    return memset(place((int64_t)bytes, real_offset()), 0xff, bytes);
 }
 
 void *workspace(int64_t bytes)
 {
     pydl_set_threads(1 + this_round % ROUNDS);
 #ifdef ON_HEAP
-    /* as malloc left it, which valgrind tells apart, and aligned for whatever lies there */
-    this_round++;
-    void *memory = bytes ? place(bytes) : NULL;
-    this_round--;
-    return memory;
+    return bytes ? place(bytes, 0) : NULL; /* as malloc left it, which valgrind tells apart */
 #else
     return bytes ? result_bytes((bytes + 7) / 8 * 8) : NULL;
 #endif

@@ -96,7 +96,7 @@ static int sees_result(int64_t op)
 /* The derivative at x by differences of fourth order: good to about 1e-11. */
 static double unary_slope(const struct function *f, double x)
 {
-    double h = 1e-3;
+    double h = 2e-4;
     return (8 * (unary_value(f, x + h) - unary_value(f, x - h)) -
             (unary_value(f, x + 2 * h) - unary_value(f, x - 2 * h))) /
            (12 * h);
