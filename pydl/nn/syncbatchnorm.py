@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from pydl import mpi, ops
+from pydl import ops
 from pydl.autograd import Tensor
 from pydl.nn.batchnorm import _BatchNorm
 from pydl.nn.module import Module
@@ -59,9 +59,9 @@ class SyncBatchNorm(_BatchNorm):
     def _normalize(
         self, input: Tensor, mean: Tensor | None, var: Tensor | None, training: bool, momentum: float, relu: bool
     ) -> Tensor:
-        if not training or mpi.size() == 1:
+        gather = _gather() if training else None
+        if gather is None:
             return super()._normalize(input, mean, var, training, momentum, relu)
-        gather = _group().all
         return ops.sync_batch_norm(input, mean, var, self.weight, self.bias, momentum, self.eps, gather, relu=relu)
 
     @classmethod
@@ -88,6 +88,15 @@ class SyncBatchNorm(_BatchNorm):
         return module
 
 
+def _gather() -> Any:
+    """Return what brings the arrays of all ranks together, or None where there is one."""
+    from pydl import mpi  # here, so that importing pydl does not wait for it
+
+    return _group().all if mpi.size() > 1 else None
+
+
 @lru_cache(maxsize=1)
-def _group() -> mpi.Group:
+def _group() -> Any:
+    from pydl import mpi
+
     return mpi.Group()
