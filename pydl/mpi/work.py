@@ -14,7 +14,7 @@ from pydl import native
 from pydl.mpi.world import World, begin
 from pydl.native import Array
 
-_PAUSE = 2e-4  # seconds between two calls of a thread that lets MPI get on
+_PAUSE = 1e-3  # seconds between two calls of a thread that lets MPI get on
 _LOOK = 0.5  # seconds between two looks at whether another rank has ended
 
 
