@@ -13,7 +13,7 @@ from pydl.runs import data, training
 
 _DEMO_EXAMPLES = """examples:
   pydl demo
-  pydl demo --epochs 5 --seed 3 --out /tmp/pictures
+  pydl demo --epochs 5 --seed 3 --out pictures
   pydl demo --json > demo.json
 """
 _TRAIN_EXAMPLES = """examples:
