@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import zlib
 
 import numpy as np
@@ -12,6 +13,12 @@ import pydl
 from pydl.nn import init
 
 pydl.set_conv_precision("exact")  # tests compare bits; test_winograd.py holds the other way to its bounds
+
+
+def pytest_collection_finish():
+    """What was collected stays to the end: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

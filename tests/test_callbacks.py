@@ -178,6 +178,7 @@ def test_live_curve_is_drawn_anew_after_each_epoch(tmp_path, monkeypatch):
         return Handle()
 
     notebook, parts = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    notebook.version_info = (9, 0)  # matplotlib asks
     notebook.get_ipython = lambda: types.SimpleNamespace(kernel=1)
     parts.Image, parts.display = lambda data: data, display
     monkeypatch.setitem(sys.modules, "IPython", notebook)

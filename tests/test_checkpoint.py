@@ -345,7 +345,8 @@ def never_stopped(tmp_path_factory):
     return result["epochs"], weights(folder)
 
 
-@pytest.mark.parametrize("way", [pytest.param(signal.SIGKILL, marks=pytest.mark.check), signal.SIGINT])
+@pytest.mark.check
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGINT])
 def test_train_goes_on_where_it_was_ended(tmp_path, way, never_stopped, capsys):
     log, expected = never_stopped
     process = start(*OPTIONS, "--out", tmp_path / "a")

@@ -87,6 +87,7 @@ def weights(path):
     return {name: x.numpy().tobytes() for name, x in io.load_file(path).items()}
 
 
+@pytest.mark.check
 def test_more_epochs_than_were_planned(tmp_path, capsys):
     options = ("--model", "linear", "--limit", 200, "--data", "digits")
     short = result_of(capsys, "train", *options, "--epochs", 2, "--out", tmp_path / "a")

@@ -11,6 +11,7 @@ from pydl.data import MNIST
 PAGE = Path(__file__).resolve().parent.parent / "examples" / "mnist_files.py"
 
 
+@pytest.mark.check
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
 def test_the_page_trains_from_files_in_flat_memory(tmp_path, capsys):
     from matplotlib import image

@@ -284,7 +284,7 @@ from pydl.data import DataLoader, TensorDataset
 class Slow:
     def __len__(self): return 1000
     def __getitem__(self, index):
-        time.sleep(0.05)
+        time.sleep(0.02)
         return np.zeros(3)
 iterator = iter(DataLoader(Slow(), 10))
 next(iterator)
@@ -308,7 +308,7 @@ print("end")
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_is_told_and_does_not_hang():
-    iterator = iter(DataLoader(Samples(100, lambda index: time.sleep(0.01)), 1, prefetch=1))
+    iterator = iter(DataLoader(Samples(20, lambda index: time.sleep(0.01)), 1, prefetch=1))
     next(iterator)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # fork with threads: what is tested
@@ -320,7 +320,7 @@ def test_a_forked_child_is_told_and_does_not_hang():
             os._exit(7 if "forked process" in str(error) else 8)
         os._exit(9)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert len(list(iterator)) == 99
+    assert len(list(iterator)) == 19
 
 
 # ---- the place in the data ----

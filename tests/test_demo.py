@@ -12,7 +12,7 @@ import pytest
 
 import pydl
 from pydl import cost, metrics, models, nn, plot
-from pydl.bench import baseline, machine
+from pydl.bench import baseline
 from pydl.bench.baseline import NumpyNet
 from pydl.cli import main
 from pydl.optim import SGD
@@ -56,6 +56,7 @@ def short_demo(capsys, monkeypatch, out):
     return printed
 
 
+@pytest.mark.check
 def test_demo_prints_plain_lines_without_a_terminal(tmp_path, capsys, monkeypatch):
     printed = short_demo(capsys, monkeypatch, tmp_path)
     assert "\r" not in printed
@@ -230,9 +231,3 @@ def test_work_of_the_lecture_cnn():
     assert work.forward.macs == first + second + last
     assert work.backward.macs == first + 2 * (second + last)
     assert model.training
-
-
-def test_machine_limits_are_numbers():
-    assert machine.peak_gflops(1) > 0.1
-    assert machine.peak_gflops(1, pydl.float64) > 0.1
-    assert machine.triad_gbs(1) > 0.1

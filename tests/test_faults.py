@@ -32,6 +32,7 @@ def test_200_kills_within_a_save(tmp_path):
     assert found > 20, "too few of them hit a save"
 
 
+@pytest.mark.check
 def test_a_save_in_place_would_be_seen(tmp_path, monkeypatch):
     """The kills find a file that is written where it lies."""
 

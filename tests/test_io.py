@@ -149,6 +149,7 @@ def save_forever(path):
         number += 1
 
 
+@pytest.mark.check
 def test_killed_at_any_moment_the_file_is_whole(tmp_path):
     path = tmp_path / "w"
     for pause in (0.3, 0.31, 0.323, 0.337):

@@ -285,6 +285,7 @@ def written(tmp_path_factory):
     return folder, page
 
 
+@pytest.mark.check
 def test_train_writes_it_and_writes_it_again_when_it_goes_on(written, capsys, quick):
     folder, page = written
     _, tree = parsed(page)

@@ -376,6 +376,7 @@ def test_a_loss_that_is_not_finite_changes_nothing():
 # ---- the page ----
 
 
+@pytest.mark.check
 def test_the_pages_code_runs(tmp_path):
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.S)
     assert len(blocks) == 6

@@ -22,6 +22,7 @@ def check(name):
     return subprocess.run(command, capture_output=True, text=True, cwd=TYPED, env=os.environ | places, timeout=300)
 
 
+@pytest.mark.check
 def test_the_typed_script_runs(tmp_path):
     command = [sys.executable, "-W", "error", str(TYPED / "script.py"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
