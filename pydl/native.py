@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -253,12 +254,18 @@ def layout(x: Array) -> Layout:
 
 @lru_cache(maxsize=4096)
 def dense_layout(dtype: np.dtype[Any], shape: tuple[int, ...], axes: Axes | None = None) -> Layout:
-    """Return the layout of a dense array of `shape` whose axes follow each other in memory as in `axes`."""
+    """Return the layout of a dense array of `shape` whose axes follow each other in memory as in `axes`.
+
+    Raises:
+        ValueError: The sizes' product is beyond what memory can address.
+    """
     memory = shape if axes is None else tuple([shape[axis] for axis in axes])
     steps, step = [0] * len(memory), dtype.itemsize
     for place in reversed(range(len(memory))):
         steps[place] = step
         step *= max(memory[place], 1)
+    if step > sys.maxsize:
+        raise ValueError(f"a tensor of shape {shape} would hold more elements than memory can address")
     return _layout(dtype, shape, tuple(steps if axes is None else [steps[place] for place in inverse(axes)]))
 
 

@@ -144,10 +144,12 @@ MAKERS = {
 @pytest.mark.parametrize("maker", MAKERS)
 def test_sizes_beyond_memory(maker, n):
     used = pydl.native.lib.pydl_memory_used()
-    with pytest.raises((ValueError, MemoryError, OverflowError)) as caught:
+    wanted = "shape .* (would hold more elements than memory can address|holds [0-9]* elements, the tensor)"
+    kind = ValueError
+    if maker == "one_hot" and n == 2**40:  # the product is no overflow there
+        kind, wanted = MemoryError, "no memory for 9,007,199,254,740,992 bytes"
+    with pytest.raises(kind, match=wanted):
         MAKERS[maker](n)
-    assert str(caught.value)
-    del caught
     assert pydl.native.lib.pydl_memory_used() == used
 
 

@@ -16,8 +16,6 @@ from pydl.ops.convert import cast, check_device, held
 from pydl.ops.exchange import array_of, is_foreign
 from pydl.ops.shape import sizes
 
-_INT64_MAX = 2**63 - 1
-
 
 def allocated(name: str, shape: tuple[int, ...], dtype: DType) -> Array:
     """Return an uninitialised array.
@@ -26,12 +24,12 @@ def allocated(name: str, shape: tuple[int, ...], dtype: DType) -> Array:
         ValueError: The sizes' product is beyond what memory can address.
         MemoryError: There is not that much memory.
     """
-    size = math.prod(shape) * dtype.itemsize
-    if size > _INT64_MAX or math.prod([n or 1 for n in shape]) * dtype.itemsize > _INT64_MAX:
-        raise ValueError(f"{name}: a tensor of shape {shape} would hold more elements than memory can address")
     try:
         return native.empty(shape, dtype)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
     except MemoryError:
+        size = math.prod(shape) * dtype.itemsize
         raise MemoryError(f"{name}: no memory for {size:,} bytes (shape {shape}, {dtype})") from None
 
 

@@ -321,6 +321,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if count < 1:
         raise ValueError(f"one_hot: num_classes must be at least 1, got {num_classes}")
     places = _indices("one_hot", tensor, count)
-    y = np.zeros((*places.shape, count), np.int64)
+    y = native.empty((*places.shape, count), np.dtype(np.int64))
+    y.fill(0)
     np.put_along_axis(y, places.astype(np.int64)[..., None], 1, -1)
     return Tensor(y)

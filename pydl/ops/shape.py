@@ -243,6 +243,13 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     return _permuted("movedim", input, tuple(axes))
 
 
+def _broadcast(name: str, x: Array, shape: Shape) -> Array:
+    try:
+        return np.broadcast_to(x, shape)
+    except ValueError:  # the shapes do fit
+        raise ValueError(f"{name}: shape {shape} would hold more elements than memory can address") from None
+
+
 def expand(input: Tensor, *shape: Any) -> Tensor:
     """Return a read-only view with dimensions of length 1 repeated without a copy.
 
@@ -262,7 +269,9 @@ def expand(input: Tensor, *shape: Any) -> Tensor:
             f"expand: shape {x.shape} cannot be expanded to {wanted}: only dimensions of length 1 can grow"
         )
     old = x.shape
-    return record("expand", np.broadcast_to(x, new), (input,), lambda dy, needs: (unbroadcast(dy, old),), view_of=input)
+    return record(
+        "expand", _broadcast("expand", x, new), (input,), lambda dy, needs: (unbroadcast(dy, old),), view_of=input
+    )
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
@@ -282,7 +291,7 @@ def repeat(input: Tensor, *repeats: Any) -> Tensor:
         raise ValueError(f"repeat: expects a number for each of {x.ndim} dimensions, got {times}")
     old = (1,) * lead + x.shape
     pairs = tuple([n for pair in zip(times, old, strict=True) for n in pair])
-    whole = np.broadcast_to(x.reshape([n for m in old for n in (1, m)]), pairs)
+    whole = _broadcast("repeat", x.reshape([n for m in old for n in (1, m)]), pairs)
     y = native.dense(whole).reshape([k * n for k, n in zip(times, old, strict=True)])
     shape = x.shape
 
