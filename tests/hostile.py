@@ -1,7 +1,7 @@
 """Calls with numbers and shapes that nobody should pass, in processes of their own: refused or right, never a signal.
 
 ``python tests/hostile.py 100000`` makes so many calls; the exit status is not 0 if one of them killed its process, hung
-or ended in an error that says nothing to a user.
+or ended in an error that says nothing to a user: one without a text, or with NumPy's or Python's where pydl's is due.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import argparse
 import inspect
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,13 @@ REFUSED = (ValueError, TypeError, IndexError, OverflowError, MemoryError, Runtim
 MEMORY = 2 << 30  # bytes of address space beyond what the process has when it begins
 PATIENCE = 120  # seconds for one call, on a busy machine
 BATCH = 2000  # calls of one process
+OWN = re.compile(
+    r"""[A-Za-z_][\w.]*(\ '[^']*')?:\ .  # an op, a layer or a model's layer: "conv2d: ...", "Linear 'fc1': ..."
+    |.*\ would\ hold\ more\ elements\ than\ memory\ can\ address
+    |.*\ has\ no\ forward\(\)
+    |.*\(\)\ (missing\ \d+\ required|got\ an\ unexpected\ keyword|takes\ .*\ argument)  # Python's, and right""",
+    re.VERBOSE,
+)
 LEFT_ALONE = {
     *("set_num_threads", "threads", "manual_seed", "set_rng_state", "load", "save", "show_config", "import_module"),
     *("from_dlpack", "gradcheck", "no_attribute", "data_ptr", "backward", "share_memory_", "register_hook"),
@@ -191,8 +199,12 @@ def child(seed: int, count: int, log: str) -> None:
                 call()
             except REFUSED as error:
                 ends["refused"] += 1
-                if not str(error) and not isinstance(error, MemoryError):
+                if isinstance(error, MemoryError):
+                    continue  # wherever it came from, it says what it is
+                if not str(error):
                     print(f"WORDLESS {type(error).__name__}: {text}")
+                elif not OWN.match(str(error)):
+                    print(f"FOREIGN {type(error).__name__}: {str(error).splitlines()[0]}: {text}")
             except Exception as error:
                 if isinstance(error, ZeroDivisionError) and str(error).startswith(("div: ", "remainder: ")):
                     ends["refused"] += 1  # of integers, as Python says it
@@ -222,7 +234,7 @@ def watched(seed: int, count: int, program: str = __file__, patience: float = PA
                     return 0, 0, [f"HANG of {patience} s: {text}"]
             out.seek(0)
             lines = out.read().splitlines()
-    wrong = [line for line in lines if line.startswith(("UNFIT", "WORDLESS"))]
+    wrong = [line for line in lines if line.startswith(("UNFIT", "WORDLESS", "FOREIGN"))]
     if process.returncode < 0:
         return 0, 0, [*wrong, f"SIGNAL {-process.returncode}: {_read(log) or text}"]
     if process.returncode or not lines or not lines[-1].startswith("ENDS"):

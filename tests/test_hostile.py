@@ -43,6 +43,8 @@ def test_every_op_is_called():
         ("{}[1]", "UNFIT KeyError: 1: it()"),
         ("pydl.check(0)", "UNFIT AttributeError"),
         ("throw(ValueError())", "WORDLESS ValueError: it()"),
+        ("int('three')", "FOREIGN ValueError: invalid literal for int() with base 10: 'three': it()"),
+        ("pydl.ones(2)._array.reshape(3)", "FOREIGN ValueError: cannot reshape array of size 2 into shape (3,): it()"),
         ("os._exit(3)", "EXIT 3: it()"),
     ],
 )

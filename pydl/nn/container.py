@@ -37,6 +37,14 @@ def _checked_module(container: Any, value: Any) -> Module:
     return value
 
 
+def _entries(container: Any, values: Any) -> list[Any]:
+    try:
+        entries = iter(values)
+    except TypeError:
+        raise TypeError(f"{type(container).__name__}: takes a sequence of entries, got {values!r}") from None
+    return list(entries)
+
+
 class _List(Module):
     """Modules under the names "0", "1", ..."""
 
@@ -96,7 +104,7 @@ class _List(Module):
 
     def extend(self: Self, modules: Iterable[Module]) -> Self:
         """Add modules at the end and return the container."""
-        for module in list(modules):
+        for module in _entries(self, modules):
             self.append(module)
         return self
 
@@ -180,7 +188,7 @@ class ModuleList(_List):
 
     def __init__(self, modules: Iterable[Module] | None = None) -> None:
         super().__init__()
-        self.extend(modules or ())
+        self.extend(() if modules is None else modules)
 
     def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
         return self.extend(modules)
@@ -218,7 +226,7 @@ class ModuleDict(Module):
 
     def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
         super().__init__()
-        self.update(modules or {})
+        self.update({} if modules is None else modules)
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._module_names:
@@ -254,7 +262,14 @@ class ModuleDict(Module):
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, replacing those of the same name."""
-        for name, module in modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules:
+        given = modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules
+        try:
+            pairs = [(name, module) for name, module in given]
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"ModuleDict: takes a mapping of names to Modules or pairs of both, got {modules!r}"
+            ) from None
+        for name, module in pairs:
             self[name] = module
 
     def pop(self, key: str) -> Any:
@@ -284,7 +299,7 @@ class ParameterList(Module):
 
     def __init__(self, values: Iterable[Any] | None = None) -> None:
         super().__init__()
-        self.extend(values or ())
+        self.extend(() if values is None else values)
 
     def __len__(self) -> int:
         return len(self._parameter_names)
@@ -307,7 +322,7 @@ class ParameterList(Module):
 
     def extend(self, values: Iterable[Any]) -> ParameterList:
         """Add parameters at the end and return the list."""
-        for value in list(values):
+        for value in _entries(self, values):
             self.append(value)
         return self
 

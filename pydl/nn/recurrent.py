@@ -125,7 +125,8 @@ class RNNBase(_Weights):
             x = input.unsqueeze(1) if alone else input
             if x.ndim != 3:
                 expected = "(N, T, D)" if self.batch_first else "(T, N, D)"
-                raise ValueError(f"expects an input of shape {expected} or (T, D), got {tuple(input.shape)}")
+                name = type(self).__name__
+                raise ValueError(f"{name}: expects an input of shape {expected} or (T, D), got {tuple(input.shape)}")
             x = ops.transpose(x, 0, 1) if self.batch_first and not alone else x
         count = (sizes[0] if sizes else 0) if sizes is not None else x.shape[1]
         states = self._states(hx, count, alone)
@@ -348,7 +349,8 @@ class RNNCellBase(_Weights):
         self.hidden_size = check.integer(name, "hidden_size", hidden_size, 1)
         self.bias = bias
         kind = state.parameter_dtype(name, device, dtype)
-        self._add(kind, "", num_chunks * self.hidden_size, self.input_size, bias)
+        rows = check.integer(name, "num_chunks", num_chunks, 1) * self.hidden_size
+        self._add(kind, "", rows, self.input_size, bias)
         self.reset_parameters()
 
     def _step(self, cell: str, input: Tensor, states: Sequence[Tensor | None]) -> list[Tensor]:

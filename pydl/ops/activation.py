@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from pydl.autograd import Tensor, record
 from pydl.native import Array, lib
 from pydl.ops import arrays
-from pydl.ops.convert import floating, held
+from pydl.ops.convert import floating, held, scalar
 from pydl.ops.inplace import overwrite
 from pydl.ops.maths import apply
 from pydl.ops.operands import float_dtype
@@ -36,12 +38,20 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """Return ``input`` where it is positive, else ``negative_slope * input``."""
-    return _activate("leaky_relu", lib.PYDL_LEAKY_RELU, input, inplace, alpha=negative_slope)
+    try:
+        return _activate("leaky_relu", lib.PYDL_LEAKY_RELU, input, inplace, alpha=negative_slope)
+    except (TypeError, OverflowError):
+        scalar("leaky_relu", "negative_slope", negative_slope)
+        raise
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """Return ``input`` where it is positive, else ``alpha * (exp(input) - 1)``."""
-    return _activate("elu", lib.PYDL_ELU, input, inplace, alpha=alpha)
+    try:
+        return _activate("elu", lib.PYDL_ELU, input, inplace, alpha=alpha)
+    except (TypeError, OverflowError):
+        scalar("elu", "alpha", alpha)
+        raise
 
 
 def gelu(input: Tensor, approximate: str = "none") -> Tensor:
@@ -66,7 +76,11 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
     """Return ``log(1 + exp(beta * input)) / beta``, and ``input`` itself where ``beta * input > threshold``."""
-    return apply("softplus", lib.PYDL_SOFTPLUS, input, alpha=beta, beta=threshold)
+    try:
+        return apply("softplus", lib.PYDL_SOFTPLUS, input, alpha=beta, beta=threshold)
+    except (TypeError, OverflowError):
+        scalar("softplus", "beta", beta), scalar("softplus", "threshold", threshold)
+        raise
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
@@ -75,9 +89,13 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     Raises:
         ValueError: The bounds are the wrong way round.
     """
+    if not type(min_val) is type(max_val) is float:
+        min_val, max_val = scalar("hardtanh", "min_val", min_val), scalar("hardtanh", "max_val", max_val)
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val={min_val} must not exceed max_val={max_val}")
     if isinstance(input, Tensor) and input._array.dtype.kind in "iu" and not inplace:
+        if not (math.isfinite(min_val) and math.isfinite(max_val)):
+            raise OverflowError(f"hardtanh: {input._array.dtype} does not hold {min_val} and {max_val}")
         low, high = (held("hardtanh", int(bound), input._array.dtype) for bound in (min_val, max_val))
         if low > high:
             raise ValueError(f"hardtanh: {input._array.dtype} does not hold min_val={min_val}; use .int() first")

@@ -78,6 +78,33 @@ def integers(op: str, name: str, value: Any, minimum: int, count: int) -> tuple[
         raise ValueError(f"{op}: {name} must be at least {minimum}, got {tuple(value)}") from None
 
 
+def sequence(op: str, name: str, value: Any, minimum: int) -> tuple[int, ...]:
+    """Return the ints of a sequence of any length.
+
+    Args:
+        op: The op's name, which an error text begins with.
+        name: The argument's name.
+        value: A tuple, a list, or anything else that integers come out of one after another.
+        minimum: The smallest value allowed.
+
+    Raises:
+        TypeError: It is no sequence, or one of other things than integers.
+        OverflowError: One does not fit 64 bits.
+        ValueError: One is smaller than `minimum`.
+
+    Example:
+        >>> sequence("pad", "pad", 2, 0)
+        Traceback (most recent call last):
+            ...
+        TypeError: pad: pad must be a sequence of integers, got 2
+    """
+    try:
+        items = list(value)
+    except TypeError:
+        raise TypeError(f"{op}: {name} must be a sequence of integers, got {value!r}") from None
+    return tuple([integer(op, name, item, minimum) for item in items])
+
+
 def pair(op: str, name: str, value: Any, minimum: int = 1) -> tuple[int, int]:
     """Return a pair of ints: one integer for both, or two; for heights and widths.
 
@@ -134,6 +161,7 @@ def number(op: str, name: str, value: Any, low: float | None = None, high: float
 
     Raises:
         TypeError: It is not a real number.
+        OverflowError: It is an integer that no float holds.
         ValueError: It is NaN or out of range.
 
     Example:
@@ -146,7 +174,10 @@ def number(op: str, name: str, value: Any, low: float | None = None, high: float
         raise TypeError(f"{op}: {name} must be a number, got {value!r}")
     above, below = low is None or value >= low, high is None or value <= high
     if above and below and value == value:
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise OverflowError(f"{op}: {name} must fit a float, got {value}") from None
     if low is None and high is None:
         raise ValueError(f"{op}: {name} must be a number, got {value}")
     wanted = f"at most {high}" if low is None else f"at least {low}" if high is None else f"from {low} to {high}"

@@ -12,14 +12,18 @@ from pydl.native import Array
 from pydl.ops import arrays
 from pydl.ops.arrays import unbroadcast
 from pydl.ops.check import number
-from pydl.ops.convert import NUMBERS, operand, promoted, refuse
+from pydl.ops.convert import NUMBERS, operand, promoted, refuse, scalar
 
 Operand = Any  # a Tensor, an ndarray or a number
 
 
 def _compare(name: str, ufunc: np.ufunc, a: Operand, b: Operand) -> Tensor:
     if type(b) in NUMBERS and isinstance(a, Tensor) and a._array.dtype.kind == "f":
-        return Tensor(np.asarray(ufunc(a._array, a._array.dtype.type(b))))
+        try:
+            bound = a._array.dtype.type(b)
+        except OverflowError:
+            raise OverflowError(f"{name}: a number must fit a float, got {b}") from None
+        return Tensor(np.asarray(ufunc(a._array, bound)))
     if type(b) is int and isinstance(a, Tensor):  # which need not fit the tensor's type to be compared with it
         return Tensor(np.asarray(ufunc(a._array, b)))
     if not (isinstance(a, Tensor) and isinstance(b, Tensor) and a._array.dtype == b._array.dtype):
@@ -217,8 +221,10 @@ def where(condition: Tensor, input: Operand = None, other: Operand = None) -> An
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Return the tensor with `value` (a number, or a tensor without dimensions) where the mask (bool) holds."""
-    if not isinstance(value, Tensor) and not dtypes.can_cast(dtypes.of_number(value), input._array.dtype):
-        raise TypeError(f"masked_fill: {value!r} cannot be stored in a tensor of {input._array.dtype}")
+    if not isinstance(value, Tensor):
+        value = scalar("masked_fill", "value", value)
+        if not dtypes.can_cast(dtypes.of_number(value), input._array.dtype):
+            raise TypeError(f"masked_fill: {value!r} cannot be stored in a tensor of {input._array.dtype}")
     if isinstance(value, Tensor) and value._array.ndim:
         raise ValueError(f"masked_fill: value must be a number or have no dimensions, got {value._array.shape}; where?")
     return where(mask, operand("masked_fill", value, input._array.dtype), input)  # type: ignore[no-any-return]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -161,15 +162,59 @@ def held(name: str, value: int, dtype: DType) -> int:
     return value % (int(limits.max) + 1) if limits.min == 0 else value
 
 
+def scalar(name: str, argument: str, value: Any) -> Any:
+    """Return a number as one of Python's; it may come in a tensor or an array with one element.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It has more elements, or none.
+        OverflowError: It is an integer that no float holds.
+    """
+    if isinstance(value, (Tensor, np.ndarray)):
+        if math.prod(value.shape) != 1:
+            raise ValueError(f"{name}: {argument} must be a number, got a tensor of shape {tuple(value.shape)}")
+        return value.item()
+    if isinstance(value, (np.integer, np.floating, np.bool_)):
+        return value.item()
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{name}: {argument} must be a number, got {value!r}")
+    try:
+        float(value)
+    except OverflowError:
+        raise OverflowError(f"{name}: {argument} must fit a float, got {value}") from None
+    return value
+
+
+def filling(name: str, argument: str, value: Any, dtype: DType) -> Array:
+    """Return what fills an array of `dtype`: a number, or the element of a tensor.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It has more elements, or none.
+        OverflowError: The dtype does not hold it.
+    """
+    return operand(name, scalar(name, argument, value), dtype)._array
+
+
 def operand(name: str, x: Any, dtype: DType) -> Tensor:
-    """Return a tensor, array or number as a tensor of `dtype`."""
+    """Return a tensor, array or number as a tensor of `dtype`.
+
+    Raises:
+        TypeError: It is none of these.
+        OverflowError: It is a number that the dtype does not hold.
+    """
     if isinstance(x, Tensor):
         return x if x._array.dtype == dtype else convert(x, dtype)
     if isinstance(x, (np.ndarray, np.generic)):
         return Tensor(np.asarray(x, dtype) if np.can_cast(x.dtype, dtype) else cast(np.asarray(x), dtype))
     if type(x) is int and dtype.kind in "iu":
         x = held(name, x, dtype)
-    return Tensor(np.array(x, dtype))
+    elif type(x) not in NUMBERS:
+        x = scalar(name, "an operand", x)
+    try:
+        return Tensor(np.array(x, dtype))
+    except (ValueError, OverflowError):  # NaN and infinity as integers, an int beyond all floats
+        raise OverflowError(f"{name}: {x} does not fit {dtype}") from None
 
 
 def promoted(name: str, a: Any, b: Any, to_float: bool = False) -> tuple[Tensor, Tensor]:

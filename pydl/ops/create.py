@@ -12,7 +12,7 @@ from pydl.autograd import Tensor
 from pydl.dtypes import DType
 from pydl.native import Array, inverse
 from pydl.ops.check import integer, number
-from pydl.ops.convert import cast, check_device, held
+from pydl.ops.convert import cast, check_device, filling, held, operand, scalar
 from pydl.ops.exchange import array_of, is_foreign
 from pydl.ops.shape import sizes
 
@@ -216,7 +216,7 @@ def _filled(name: str, size: tuple[Any, ...], value: Any, dtype: Any, device: An
     check_device(device)
     array = allocated(name, sizes(name, size), _dtype(name, dtype))
     if value is not None:
-        array.fill(held(name, value, array.dtype) if type(value) is int and array.dtype.kind in "iu" else value)
+        array.fill(value)
     return finished(array, requires_grad)
 
 
@@ -232,9 +232,10 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
 
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a tensor of one value, whose kind (bool, integer, float) gives the dtype; errors as in :func:`empty`."""
-    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    value = scalar("full", "fill_value", fill_value)
+    kind = _dtype("full", dtype, dtypes.of_number(value))
     given = tuple(size) if isinstance(size, (tuple, list)) else (size,)
-    return _filled("full", given, value, dtypes.of_number(value) if dtype is None else dtype, device, requires_grad)
+    return _filled("full", given, filling("full", "fill_value", value, kind), kind, device, requires_grad)
 
 
 def _like(name: str, input: Tensor, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
@@ -244,7 +245,7 @@ def _like(name: str, input: Tensor, value: Any, dtype: Any, device: Any, require
     axes = native.order(x) or tuple(range(x.ndim))
     memory = allocated(name, tuple([x.shape[axis] for axis in axes]), _dtype(name, dtype, x.dtype))
     if value is not None:
-        memory.fill(held(name, value, memory.dtype) if type(value) is int and memory.dtype.kind in "iu" else value)
+        memory.fill(value)
     return finished(memory.transpose(inverse(axes)), requires_grad)
 
 
@@ -267,7 +268,9 @@ def full_like(
     input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return one value with the shape, dtype and memory order of `input`."""
-    return _like("full_like", input, fill_value, dtype, device, requires_grad)
+    kind = _dtype("full_like", dtype, input._array.dtype)
+    value = filling("full_like", "fill_value", fill_value, kind)
+    return _like("full_like", input, value, kind, device, requires_grad)
 
 
 def arange(
@@ -327,16 +330,19 @@ def linspace(
 
     Raises:
         TypeError: `start` or `end` is no number, `steps` no integer.
+        OverflowError: An integer dtype does not hold `start` or `end`.
         ValueError: A tensor with dimensions is given, or `steps` is negative.
     """
     check_device(device)
     count, kind = integer("linspace", "steps", steps, 0), _dtype("linspace", dtype)
     ends = [_single("linspace", name, n) for name, n in (("start", start), ("end", end))]
     if kind.kind != "f":
+        for n in ends:
+            operand("linspace", n, kind)  # refuses what the dtype does not hold
         ends = [math.trunc(n) for n in ends]
     array = allocated("linspace", (count,), kind)
     with np.errstate(all="ignore"):
-        array[...] = np.linspace(ends[0], ends[1], count)
+        array[...] = np.linspace(float(ends[0]), float(ends[1]), count)
     return finished(array, requires_grad)
 
 

@@ -8,6 +8,7 @@ from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
+from pydl.ops.convert import NUMBERS, scalar
 from pydl.ops.operands import float_dtype
 from pydl.random import default_generator
 
@@ -65,6 +66,8 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
 
 
 def _dropout(op: str, input: Tensor, p: float, training: bool, inplace: bool, unit: tuple[int, ...]) -> Tensor:
+    if type(p) not in NUMBERS:
+        p = scalar(op, "p", p)
     if not 0 <= p <= 1:
         raise ValueError(f"{op}: p must be a probability from 0 to 1, got {p}")
     dtype = float_dtype(op, input=input)

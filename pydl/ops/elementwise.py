@@ -12,7 +12,7 @@ from pydl.grad_mode import mode
 from pydl.native import Array, lib
 from pydl.ops import arrays
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.convert import NUMBERS, held, promoted, refuse
+from pydl.ops.convert import NUMBERS, held, promoted, refuse, scalar
 from pydl.watch import tell, watchers
 
 Operand = Any  # a Tensor, an ndarray or a number
@@ -53,7 +53,7 @@ subtract = sub
 def rsub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     """Return ``other - alpha * input``."""
     if type(other) in NUMBERS and isinstance(input, Tensor) and input._array.dtype.kind == "f":
-        return _affine("rsub", input, -alpha, other)
+        return _affine("rsub", input, -1 if alpha == 1 else -scalar("rsub", "alpha", alpha), other)
     return sub(other, input, alpha=alpha)
 
 
@@ -78,6 +78,8 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
             elif watchers:
                 tell(name, (a, b), (sum,))
             return sum
+    else:
+        alpha = scalar(name, "alpha", alpha)
     sign = 1 if op == _ADD else -1
     if type(b) in NUMBERS and isinstance(a, Tensor) and a._array.dtype.kind == "f":
         return _affine(name, a, 1.0, sign * alpha * b)
@@ -120,7 +122,12 @@ def _pass_to_difference(dy: Tensor, needs: Sequence[bool]) -> tuple[Tensor, Tens
 
 def _affine(name: str, x: Tensor, factor: float, offset: float) -> Tensor:
     """Return x * factor + offset."""
-    y = arrays.unary(_AFFINE, x._array, factor, offset)
+    try:
+        y = arrays.unary(_AFFINE, x._array, factor, offset)
+    except OverflowError:
+        raise OverflowError(
+            f"{name}: a number must fit a float, got {offset if factor in (1, -1) else factor}"
+        ) from None
     if not (watchers or (x.requires_grad and mode.enabled)):
         return Tensor(y)
     return record(name, y, (x,), lambda dy, needs: (dy if factor == 1 else arrays.scale(dy, factor),))
@@ -389,12 +396,12 @@ def positive(input: Tensor) -> Tensor:
 
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Return ``input + value * tensor1 * tensor2``."""
-    return add(input, mul(tensor1, tensor2), alpha=value)
+    return add(input, mul(tensor1, tensor2), alpha=value if value == 1 else scalar("addcmul", "value", value))
 
 
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Return ``input + value * tensor1 / tensor2``."""
-    return add(input, div(tensor1, tensor2), alpha=value)
+    return add(input, div(tensor1, tensor2), alpha=value if value == 1 else scalar("addcdiv", "value", value))
 
 
 def _integers(name: str, ufunc: np.ufunc, p: Array, q: Array) -> Array:

@@ -11,8 +11,10 @@ from pydl.autograd import Tensor, record
 from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
 from pydl.ops.arrays import broadcast_shapes
+from pydl.ops.check import integer
 from pydl.ops.compare import where
 from pydl.ops.convert import cast, operand, refuse
+from pydl.ops.create import allocated
 from pydl.ops.dims import dimension
 from pydl.ops.inplace import _before, _fold, _put, _replace, fitted
 from pydl.ops.shape import expand
@@ -316,12 +318,14 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     Raises:
         IndexError: A class number is not below `num_classes`.
     """
-    labels = tensor._array
-    count = int(labels.max()) + 1 if num_classes == -1 and labels.size else num_classes
+    count = integer("one_hot", "num_classes", num_classes, -1)
+    labels = _indices("one_hot", tensor, 2**63 - 1)
+    if count == -1 and labels.size:
+        count = int(labels.max()) + 1
     if count < 1:
         raise ValueError(f"one_hot: num_classes must be at least 1, got {num_classes}")
     places = _indices("one_hot", tensor, count)
-    y = native.empty((*places.shape, count), np.dtype(np.int64))
+    y = allocated("one_hot", (*places.shape, count), np.dtype(np.int64))
     y.fill(0)
     np.put_along_axis(y, places.astype(np.int64)[..., None], 1, -1)
     return Tensor(y)

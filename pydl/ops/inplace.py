@@ -14,7 +14,7 @@ from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array, lib
 from pydl.ops import arrays, elementwise
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.convert import cast, convert, held
+from pydl.ops.convert import cast, convert, filling, held, scalar
 from pydl.ops.maths import clamp
 
 
@@ -232,10 +232,9 @@ def fill_(input: Tensor, value: Any) -> Tensor:
         if value._array.ndim:
             raise ValueError(f"fill_: value must be a number or a tensor without dimensions, got {value._array.shape}")
         return copy_(input, value)
+    value = scalar("fill_", "value", value)
     _check_category("fill_", dtypes.of_number(value), input._array.dtype)
-    if type(value) is int and input._array.dtype.kind in "iu":
-        value = held("fill_", value, input._array.dtype)
-    input._array.fill(value)
+    input._array.fill(filling("fill_", "value", value, input._array.dtype))
     return record_inplace("fill_", input, (input,), _no_gradient)
 
 

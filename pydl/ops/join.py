@@ -10,10 +10,10 @@ import numpy as np
 from pydl import dtypes, native
 from pydl.autograd import Tensor, record
 from pydl.native import Array, inverse
-from pydl.ops.check import integer
-from pydl.ops.convert import convert, refuse
+from pydl.ops.check import integer, sequence
+from pydl.ops.convert import convert, filling, refuse
+from pydl.ops.create import allocated
 from pydl.ops.dims import dimension, dimensions
-from pydl.ops.shape import sizes
 
 
 def _gather(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -113,10 +113,12 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     """Return views of the tensor cut along `dim`, each of one length (the last may be shorter) or of the lengths given.
 
     Raises:
-        ValueError: The lengths do not add up to that of the tensor, or are negative.
+        ValueError: The lengths do not add up to that of the tensor, or are negative, or it has no dimensions.
     """
     shape = tensor._array.shape
     axis = dimension("split", dim, len(shape))
+    if not shape:
+        raise ValueError("split: a tensor without dimensions cannot be cut")
     n = shape[axis]
     if isinstance(split_size_or_sections, (tuple, list)):
         lengths = [integer("split", "a section", length, 0) for length in split_size_or_sections]
@@ -130,7 +132,10 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Return views of the tensor cut along `dim` into at most `chunks` equal parts (the last may be shorter)."""
-    n = input._array.shape[dimension("chunk", dim, input._array.ndim)]
+    axis = dimension("chunk", dim, input._array.ndim)
+    if not input._array.ndim:
+        raise ValueError("chunk: a tensor without dimensions cannot be cut")
+    n = input._array.shape[axis]
     return split(input, max(-(-n // integer("chunk", "chunks", chunks)), 1), dim)
 
 
@@ -166,14 +171,15 @@ def flip(input: Tensor, *args: Any, dims: Any = ()) -> Tensor:
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Return a copy with the elements moved on by `shifts` along `dims`, what falls off coming back at the start."""
     x = input._array
+    steps = sequence("roll", "shifts", shifts if isinstance(shifts, (tuple, list)) else (shifts,), -(2**63))
     if dims is None:
         return roll(input.flatten(), shifts, 0).reshape(x.shape)
     if not x.ndim:
         raise IndexError(f"roll: a tensor without dimensions has no dimension {dims}")
     axes = tuple([dimension("roll", d, x.ndim) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
-    steps = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     if len(axes) != len(steps):
         raise ValueError(f"roll: expects a shift for each dimension, got shifts {shifts} and dims {dims}")
+    steps = tuple([step % max(x.shape[axis], 1) for step, axis in zip(steps, axes, strict=True)])
     back = tuple([-step for step in steps])
     return record("roll", np.roll(x, steps, axes), (input,), lambda dy, needs: (np.roll(dy, back, axes),))
 
@@ -191,6 +197,8 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 def _triangle(name: str, function: Any, input: Tensor, k: int) -> Tensor:
     if input._array.ndim < 2:
         raise ValueError(f"{name}: expects at least 2 dimensions, got shape {input._array.shape}")
+    rows, columns = input._array.shape[-2:]
+    k = min(max(integer(name, "diagonal", k, -(2**63)), -rows), columns)  # beyond these nothing changes
     return record(name, function(input._array, k), (input,), lambda dy, needs: (function(dy, k),))
 
 
@@ -211,7 +219,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             cannot fill.
     """
     x = input._array
-    border = sizes("pad", (tuple(pad),), -(2**62))
+    border = sequence("pad", "pad", pad, -(2**62))
     if len(border) % 2 or len(border) > 2 * x.ndim:
         raise ValueError(f"pad: expects a pair for each of at most {x.ndim} dimensions, the last first, got {border}")
     if mode not in ("constant", "reflect", "replicate", "circular"):
@@ -225,8 +233,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     if mode != "constant":
         return _border_from_inside(input, pairs, mode)
     axes = native.order(x) or tuple(range(x.ndim))
-    y = native.empty(tuple([whole[i] for i in axes]), x.dtype).transpose(inverse(axes))
-    y.fill(0 if value is None else value)
+    y = allocated("pad", tuple([whole[i] for i in axes]), x.dtype).transpose(inverse(axes))
+    y.fill(0 if value is None else filling("pad", "value", value, x.dtype))
     inside = tuple([slice(max(b, 0), n - max(a, 0)) for n, (b, a) in zip(whole, pairs, strict=True)])
     source = tuple([slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, pairs, strict=True)])
     native.copy(x[source], y[inside]) if x.ndim else np.copyto(y, x)

@@ -12,6 +12,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import NULL, Layout, dense_layout
 from pydl.ops import check
+from pydl.ops.convert import scalar
 from pydl.ops.norm import batch_norm
 from pydl.ops.operands import float_dtype
 from pydl.watch import tell, watchers
@@ -62,16 +63,21 @@ def layer_norm(
         >>> layer_norm(pydl.tensor([[1.0, 2.0, 3.0]]), [3])
         tensor([[-1.2247,  0.0000,  1.2247]])
     """
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     try:
+        shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         plan = _rows(shape, *[None if t is None else t._layout or layout_of(t) for t in (input, weight, bias)])
-    except AttributeError:
+    except (AttributeError, TypeError):  # something is no tensor or no sequence of ints
         float_dtype("layer_norm", input=input, weight=weight, bias=bias)
+        check.sequence("layer_norm", "normalized_shape", normalized_shape, 0)
         raise
     kernels, (rows, D) = plan.kernels, plan.sizes
     x, y, mean, rstd = lying(input, plan.x), make(plan.x), make(plan.moments)._pointer, make(plan.moments)._pointer
     gamma, beta = [NULL if t is None else lying(t, plan.weight) for t in (weight, bias)]
-    kernels.layer_norm_forward(rows, D, eps, x, gamma, beta, y._pointer, mean, rstd)
+    try:
+        kernels.layer_norm_forward(rows, D, eps, x, gamma, beta, y._pointer, mean, rstd)
+    except (TypeError, OverflowError):
+        scalar("layer_norm", "eps", eps)
+        raise
     if not needs_grad(input, weight, bias):
         if watchers:
             tell("layer_norm", (input, weight, bias), (y,))
@@ -191,7 +197,11 @@ def _grouped(op: str, input: Tensor, groups: int, weight: Tensor | None, bias: T
     x, y, mean, rstd = lying(input, plan.x), make(plan.x), make(plan.moments)._pointer, make(plan.moments)._pointer
     gamma, beta = [NULL if t is None else lying(t, plan.weight) for t in (weight, bias)]
     scratch = native.workspace(kernels.group_norm_workspace(*sizes[:3]))
-    kernels.group_norm_forward(*sizes, eps, x, gamma, beta, y._pointer, mean, rstd, scratch)
+    try:
+        kernels.group_norm_forward(*sizes, eps, x, gamma, beta, y._pointer, mean, rstd, scratch)
+    except (TypeError, OverflowError):
+        scalar(op, "eps", eps)
+        raise
     if not needs_grad(input, weight, bias):
         if watchers:
             tell(op, (input, weight, bias), (y,))

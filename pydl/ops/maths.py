@@ -11,9 +11,12 @@ from pydl import dtypes, native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, pointer_of
 from pydl.grad_mode import mode
 from pydl.native import lib
+from pydl.ops.check import integer
 from pydl.ops.compare import gt, logical_or, lt, ne, where
-from pydl.ops.convert import convert, floating, refuse
+from pydl.ops.convert import NUMBERS, convert, floating, refuse, scalar
 from pydl.watch import tell, watchers
+
+_DECIMALS = 308  # of the largest power of ten among floats
 
 
 def apply(
@@ -157,8 +160,10 @@ def trunc(input: Tensor) -> Tensor:
 
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """Return the nearest number with `decimals` decimals, halves to the even one, elementwise."""
-    if not decimals:
+    if decimals == 0:
         return _whole("round", lib.PYDL_ROUND, None, input)
+    if not -_DECIMALS <= integer("round", "decimals", decimals, -(2**63)) <= _DECIMALS:
+        raise ValueError(f"round: decimals must be from {-_DECIMALS} to {_DECIMALS}, got {decimals}")
     factor = 10.0**decimals
     return apply("round", lib.PYDL_ROUND, input * factor) / factor
 
@@ -176,6 +181,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 
     Raises:
         ValueError: Neither bound is given.
+        OverflowError: An integer dtype does not hold a bound.
 
     Example:
         >>> import pydl
@@ -189,11 +195,18 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return y if max is None else _bounded(y, max, gt)
     if not isinstance(input, Tensor):
         raise refuse("clamp", "input", input)
-    fractions = isinstance(min, (float, np.floating)) or isinstance(max, (float, np.floating))
-    if input._array.dtype.kind != "f" and not fractions:
-        return Tensor(np.clip(input._array, min, max))
-    low = -np.inf if min is None else float(min)
-    return apply("clamp", lib.PYDL_CLAMP, input, alpha=low, beta=np.inf if max is None else float(max))
+    if not (min is None or type(min) in NUMBERS):
+        min = scalar("clamp", "min", min)
+    if not (max is None or type(max) in NUMBERS):
+        max = scalar("clamp", "max", max)
+    dtype = input._array.dtype
+    try:
+        if dtype.kind != "f" and not (isinstance(min, float) or isinstance(max, float)):
+            return Tensor(np.clip(input._array, min, max))
+        low, high = -np.inf if min is None else float(min), np.inf if max is None else float(max)
+    except OverflowError:
+        raise OverflowError(f"clamp: {dtype} does not hold the bounds, got min={min} and max={max}") from None
+    return apply("clamp", lib.PYDL_CLAMP, input, alpha=low, beta=high)
 
 
 def _bounded(x: Tensor, bound: Any, beyond: Callable[[Any, Any], Tensor]) -> Tensor:

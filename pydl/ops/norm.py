@@ -10,6 +10,7 @@ from typing import Any
 from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import NULL, Layout, dense_layout
+from pydl.ops.convert import scalar
 from pydl.ops.operands import float_dtype
 from pydl.watch import tell, watchers
 
@@ -66,6 +67,8 @@ def batch_norm(
         Ioffe and Szegedy: Batch Normalization, ICML 2015, algorithms 1 and 2.
     """
     plan = plan_of(input, weight, bias, running_mean, running_var)
+    if not (type(eps) is type(momentum) is float):
+        eps, momentum = scalar("batch_norm", "eps", eps), scalar("batch_norm", "momentum", momentum)
     kernels, form, channel, rows, C = plan.kernels, plan.x, plan.channel, plan.rows, plan.C
     x, y = lying(input, form), make(form)
     gamma = NULL if weight is None else lying(weight, channel)

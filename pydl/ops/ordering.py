@@ -6,9 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pydl import dtypes
 from pydl.autograd import Tensor, record_many
 from pydl.native import Array
 from pydl.ops.check import integer
+from pydl.ops.convert import refuse
+from pydl.ops.create import allocated
 from pydl.ops.dims import dimension
 
 
@@ -93,9 +96,20 @@ def unique(
     return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:
-    """Return the different elements in ascending order, on request with every element's place and the counts."""
-    values, inverse, counts = np.unique(input._array, return_inverse=True, return_counts=True, axis=dim)
-    shape = input._array.shape if dim is None else (-1,)
+    """Return the different elements in ascending order, on request with every element's place and the counts.
+
+    Raises:
+        IndexError: There is no such dimension.
+    """
+    if not isinstance(input, Tensor):
+        raise refuse("unique", "input", input)
+    x = input._array
+    if dim is not None:
+        dim = dimension("unique", dim, x.ndim)
+        if not x.ndim:
+            raise IndexError("unique: a tensor without dimensions has no dim; leave it out")
+    values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, axis=dim)
+    shape = x.shape if dim is None else (-1,)
     results = [Tensor(values)]
     if return_inverse:
         results.append(Tensor(inverse.reshape(shape).astype(np.int64)))
@@ -105,5 +119,34 @@ def unique(
 
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """Return how often (or with what total weight) each number from 0 on occurs in a one-dimensional tensor."""
-    return Tensor(np.bincount(input._array, None if weights is None else weights._array, minlength))
+    """Return how often (or with what total weight) each number from 0 on occurs.
+
+    Args:
+        input: Integers from 0, of one dimension.
+        weights: What each of them counts, of the same length; 1 if left out.
+        minlength: The least length of the result.
+
+    Returns:
+        One dimension: int64, with weights float64.
+
+    Raises:
+        TypeError: `input` is not of integers, or `minlength` is none.
+        ValueError: A number or `minlength` is negative, or the shapes do not fit.
+    """
+    for name, tensor in (("input", input), ("weights", weights)):
+        if not (isinstance(tensor, Tensor) or (tensor is None and name == "weights")):
+            raise refuse("bincount", name, tensor)
+    x, w = input._array, None if weights is None else weights._array
+    if x.dtype.kind not in "iu":
+        raise TypeError(f"bincount: expects integers, got {x.dtype}")
+    if x.ndim != 1:
+        raise ValueError(f"bincount: expects one dimension, got shape {x.shape}")
+    if w is not None and w.shape != x.shape:
+        raise ValueError(f"bincount: expects weights of shape {x.shape}, got {w.shape}")
+    count = integer("bincount", "minlength", minlength, 0)
+    if x.size:
+        if x.min() < 0:
+            raise ValueError(f"bincount: expects numbers from 0 on, got {x.min()}")
+        count = max(count, int(x.max()) + 1)
+    allocated("bincount", (count,), dtypes.int64)
+    return Tensor(np.bincount(x, w, count))

@@ -108,6 +108,7 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None, d
     """Return the integers 0 to n - 1 in random order."""
     check_device(device)
     count = integer("randperm", "n", n, 0)
+    allocated("randperm", (count,), dtypes.int64)
     return Tensor(_draws(generator).permutation(count).astype(_dtype("randperm", dtype, dtypes.int64)))
 
 
@@ -124,7 +125,7 @@ def normal(
         dtype: float32 or float64, where both are numbers.
 
     Raises:
-        TypeError: `mean` or `std` is neither a tensor nor a number.
+        TypeError: `mean` or `std` is neither a tensor nor a number, or both are numbers and `size` is missing.
         ValueError: `std` is negative, or the shapes do not broadcast.
     """
     given = [x._array.shape for x in (mean, std) if isinstance(x, Tensor)]
@@ -134,6 +135,8 @@ def normal(
         number("normal", "std", std, 0)
     elif (std._array < 0).any():
         raise ValueError(f"normal: std must be at least 0, got {std._array.min()}")
+    if size is None and not given:
+        raise TypeError("normal: size is missing: normal(mean, std, size)")
     shape = sizes("normal", (broadcast_shapes("normal", *given) if size is None else size,))
     draw = Tensor(_floats("normal", shape, dtype, True, generator))
     return add(mul(draw, std), mean)
@@ -172,9 +175,13 @@ def multinomial(
     usable = (rows > 0).sum(1)
     if (usable < (1 if replacement else count)).any():
         raise ValueError(f"multinomial: a row has too few non-zero weights for {count} samples")
+    if not replacement and count > rows.shape[1]:
+        raise ValueError(f"multinomial: {rows.shape[1]} classes are too few for {count} samples without replacement")
+    picked = allocated("multinomial", (len(rows), count), dtypes.int64)
     draws = _draws(generator)
-    picked = np.stack([draws.choice(len(row), count, replacement, row / row.sum()) for row in rows])
-    return Tensor(picked.reshape(*weights.shape[:-1], count).astype(np.int64))
+    for row, places in zip(rows, picked, strict=True):
+        places[:] = draws.choice(len(row), count, replacement, row / row.sum())
+    return Tensor(picked.reshape(*weights.shape[:-1], count))
 
 
 # ---- in place ----
@@ -231,11 +238,12 @@ def random_(input: Tensor, from_: int = 0, to: int | None = None, *, generator: 
     """Overwrite the tensor with integers: from `from_` on and below `to`; ``random_(to)`` is from 0 on."""
     check_inplace("random_", input)
     dtype = input._array.dtype
+    from_ = integer("random_", "from", from_, -(2**63))
     if to is None:
         top = 2 ** np.finfo(dtype).nmant if dtype.kind == "f" else 2 if dtype.kind == "b" else np.iinfo(dtype).max
         low, high = (0, from_) if from_ else (0, int(top))
     else:
-        low, high = from_, to
+        low, high = from_, integer("random_", "to", to, -(2**63))
     if low >= high:
         raise ValueError(f"random_: expects from < to, got {low} and {high}")
     return _overwrite("random_", input, np.asarray(_draws(generator).integers(low, high, input._array.shape)))

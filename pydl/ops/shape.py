@@ -12,7 +12,7 @@ from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.native import Array, inverse
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.check import integer
+from pydl.ops.check import integer, sequence
 from pydl.ops.dims import dimension
 
 Shape = tuple[int, ...]
@@ -152,7 +152,8 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """Return the tensor with the dimension `dim` cut into `sizes`, one of which may be -1."""
     shape = input._array.shape
     axis = dimension("unflatten", dim, len(shape))
-    return reshape(input, (*shape[:axis], *_resolved("unflatten", (shape[axis],), tuple(sizes)), *shape[axis + 1 :]))
+    new = _resolved("unflatten", (shape[axis],), sequence("unflatten", "sizes", sizes, -1))
+    return reshape(input, (*shape[:axis], *new, *shape[axis + 1 :]))
 
 
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:

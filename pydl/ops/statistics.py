@@ -11,7 +11,7 @@ import numpy as np
 from pydl.autograd import Tensor, record
 from pydl.native import Array, lib
 from pydl.ops import arrays
-from pydl.ops.convert import floating
+from pydl.ops.convert import floating, scalar
 from pydl.ops.dims import Dims, count_along, dimensions, kept_shape
 from pydl.ops.elementwise import add, pow, sub
 from pydl.ops.maths import abs, exp, log
@@ -48,6 +48,8 @@ def _spread(name: str, input: Tensor, dim: Any, unbiased: bool, keepdim: bool, c
     axes = dimensions(name, dim, x.ndim)
     kept = kept_shape(x.shape, axes)
     count = count_along(x, axes)
+    if correction is not None:
+        correction = scalar(name, "correction", correction)
     freedom = max(count - (int(unbiased) if correction is None else correction), 0)
     if freedom <= 0:
         warnings.warn(
