@@ -108,7 +108,7 @@ class Unflatten(Module):
         unflattened_size: The sizes it is split into; their product is its size, and one may be -1.
 
     Raises:
-        TypeError: `unflattened_size` is not a tuple or list of integers.
+        TypeError: `dim` is not an integer, or `unflattened_size` not a tuple or list of integers.
 
     Example:
         >>> import pydl
@@ -122,7 +122,7 @@ class Unflatten(Module):
             raise TypeError(f"Unflatten: unflattened_size must be a tuple of integers, got {unflattened_size!r}")
         for size in unflattened_size:
             check.integer("Unflatten", "unflattened_size", size, -1)
-        self.dim, self.unflattened_size = dim, unflattened_size
+        self.dim, self.unflattened_size = check.integer("Unflatten", "dim", dim, -(2**63)), unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the input in its new shape."""

@@ -293,7 +293,9 @@ def arange(
         requires_grad: Whether gradients are computed for it.
 
     Raises:
+        TypeError: One is no number.
         ValueError: The step is 0 or leads away from the end.
+        OverflowError: An integer goes beyond 64 bits.
     """
     check_device(device)
     first, last = (0, start) if end is None else (start, end)
@@ -309,6 +311,10 @@ def arange(
     count = -(-(last - first) // step) if whole else math.ceil((last - first) / step)
     if kind.kind != "f":  # as many as the numbers given make, of their whole parts
         first, step, whole = int(first), int(step), True
+    if whole:
+        step = int(step) if count > 1 else 0
+        for n in (int(first), step, int(first) + max(count - 1, 0) * step):
+            held("arange", n, dtypes.int64)
     allocated("arange", (int(count),), kind)
     places: Any = np.arange(int(count), dtype=np.int64 if whole else np.float64)
     values = places * step + first

@@ -28,6 +28,19 @@ def dimension(name: str, dim: Any, ndim: int) -> int:
     return int(dim + ndim if dim < 0 and ndim else max(dim, 0))
 
 
+def present(name: str, dim: Any, ndim: int) -> int:
+    """Return :func:`dimension`, which a tensor without dimensions does not have.
+
+    Raises:
+        IndexError: There is no such dimension.
+        TypeError: It is not an integer.
+    """
+    axis = dimension(name, dim, ndim)
+    if not ndim:
+        raise IndexError(f"{name}: a tensor without dimensions has no dimension {dim}")
+    return axis
+
+
 def dimensions(name: str, dim: Dims, ndim: int) -> tuple[int, ...]:
     """Return the axes that `dim` (one, several, or None and () for all) means, in ascending order."""
     if dim is None or dim == () or dim == []:

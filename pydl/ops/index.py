@@ -16,7 +16,7 @@ from pydl.ops.compare import where
 from pydl.ops.convert import cast, operand, refuse
 from pydl.ops.create import allocated
 from pydl.ops.dims import dimension
-from pydl.ops.inplace import _before, _fold, _put, _replace, fitted
+from pydl.ops.inplace import _before, _fold, _put, _replace, fitted, numbers
 from pydl.ops.shape import expand
 
 
@@ -125,7 +125,7 @@ def setitem(input: Tensor, index: Any, value: Any) -> None:
     if basic:
         _put("setitem", input, part, value, key)
         return
-    values = fitted("setitem", v if v is not None else np.asarray(value), np.shape(part))
+    values = fitted("setitem", numbers("setitem", value, x.dtype) if v is None else v, np.shape(part))
     with np.errstate(all="ignore"):
         x[key] = values if not np.may_share_memory(values, x) else values.copy()
     source = value if isinstance(value, Tensor) else None

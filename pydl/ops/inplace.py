@@ -14,7 +14,7 @@ from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array, lib
 from pydl.ops import arrays, elementwise
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.convert import cast, convert, filling, held, scalar
+from pydl.ops.convert import cast, convert, filling, operand, scalar
 from pydl.ops.maths import clamp
 
 
@@ -266,9 +266,7 @@ def copy_(input: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def _put(name: str, x: Tensor, region: Array, src: Any, index: Any) -> Tensor:
     """Copy `src` into `region`, the view of the array of `x` at `index`, and note it."""
-    if type(src) is int and region.dtype.kind in "iu":
-        src = held(name, src, region.dtype)
-    value = src if isinstance(src, Tensor) else Tensor(np.asarray(src))
+    value = src if isinstance(src, Tensor) else Tensor(numbers(name, src, region.dtype))
     v = value._array
     shape, dtype = v.shape, v.dtype
     whole = region is x._array
@@ -285,6 +283,24 @@ def _put(name: str, x: Tensor, region: Array, src: Any, index: Any) -> Tensor:
         return dx, dv
 
     return record_inplace(name, x, (x, value), backward)
+
+
+def numbers(name: str, value: Any, dtype: DType) -> Array:
+    """Return what is no tensor, to be stored as `dtype`, as an array.
+
+    Raises:
+        TypeError: It is not numbers.
+        ValueError: It is nested lists of uneven lengths.
+    """
+    if type(value) is int:
+        return operand(name, value, dtype)._array
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: nested lists must have even lengths ({error})") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name}: expects a tensor, an array or a number, got {value!r}")
+    return array
 
 
 def _fold(g: Array, shape: tuple[int, ...]) -> Array:

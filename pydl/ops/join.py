@@ -13,7 +13,7 @@ from pydl.native import Array, inverse
 from pydl.ops.check import integer, sequence
 from pydl.ops.convert import convert, filling, refuse
 from pydl.ops.create import allocated
-from pydl.ops.dims import dimension, dimensions
+from pydl.ops.dims import dimension, dimensions, present
 
 
 def _gather(name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
@@ -174,9 +174,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     steps = sequence("roll", "shifts", shifts if isinstance(shifts, (tuple, list)) else (shifts,), -(2**63))
     if dims is None:
         return roll(input.flatten(), shifts, 0).reshape(x.shape)
-    if not x.ndim:
-        raise IndexError(f"roll: a tensor without dimensions has no dimension {dims}")
-    axes = tuple([dimension("roll", d, x.ndim) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
+    axes = tuple([present("roll", d, x.ndim) for d in (dims if isinstance(dims, (tuple, list)) else (dims,))])
     if len(axes) != len(steps):
         raise ValueError(f"roll: expects a shift for each dimension, got shifts {shifts} and dims {dims}")
     steps = tuple([step % max(x.shape[axis], 1) for step, axis in zip(steps, axes, strict=True)])
@@ -271,6 +269,7 @@ def _border_from_inside(input: Tensor, pairs: list[tuple[int, int]], mode: str) 
             raise ValueError(
                 f"pad: a {mode} border of ({before}, {after}) is more than dimension {axis} of length {n} fills"
             )
+        allocated("pad", (before + n + after,), dtypes.int64)
         place = np.arange(-before, n + after)
         if mode == "reflect":
             place = np.abs(place)

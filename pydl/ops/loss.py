@@ -9,6 +9,7 @@ import numpy as np
 from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.native import Array
+from pydl.ops import check
 from pydl.ops.operands import channels_first, channels_last, float_dtype, total
 
 _INT64 = np.dtype(np.int64)
@@ -51,8 +52,8 @@ def cross_entropy(
     _refuse_deprecated(op, size_average, reduce)
     _check_reduction(op, reduction)
     dtype = float_dtype(op, input=input, weight=weight)
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"{op}: label_smoothing must be from 0 to 1, got {label_smoothing}")
+    check.number(op, "label_smoothing", label_smoothing, 0, 1)
+    check.integer(op, "ignore_index", ignore_index, -(2**63))
     if target._array.dtype.kind == "f" and target._array.shape == input._array.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     x, labels, classes = _scores(op, input, target)
@@ -172,6 +173,7 @@ def _margin_loss(
     factor: float,
 ) -> Tensor:
     _check_reduction(op, reduction)
+    check.number(op, "margin", margin)
     dtype = float_dtype(op, input=input, weight=weight)
     if input._array.ndim not in (1, 2):
         raise ValueError(f"{op}: expects scores of (N, C), got {tuple(input.shape)}")
@@ -229,6 +231,7 @@ def nll_loss(
     _refuse_deprecated(op, size_average, reduce)
     _check_reduction(op, reduction)
     dtype = float_dtype(op, input=input, weight=weight)
+    check.integer(op, "ignore_index", ignore_index, -(2**63))
     x, labels, classes = _scores(op, input, target)
     counted = labels != ignore_index
     wrong = counted & ((labels < 0) | (labels >= classes))

@@ -12,7 +12,7 @@ from pydl.native import Array
 from pydl.ops.check import integer
 from pydl.ops.convert import refuse
 from pydl.ops.create import allocated
-from pydl.ops.dims import dimension
+from pydl.ops.dims import dimension, present
 
 
 class Sorted(NamedTuple):
@@ -105,9 +105,7 @@ def unique(
         raise refuse("unique", "input", input)
     x = input._array
     if dim is not None:
-        dim = dimension("unique", dim, x.ndim)
-        if not x.ndim:
-            raise IndexError("unique: a tensor without dimensions has no dim; leave it out")
+        dim = present("unique", dim, x.ndim)
     values, inverse, counts = np.unique(x, return_inverse=True, return_counts=True, axis=dim)
     shape = x.shape if dim is None else (-1,)
     results = [Tensor(values)]

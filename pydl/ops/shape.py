@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from functools import lru_cache
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydl.autograd import Tensor, record
 from pydl.native import Array, inverse
 from pydl.ops.arrays import unbroadcast
 from pydl.ops.check import integer, sequence
-from pydl.ops.dims import dimension
+from pydl.ops.dims import dimension, present
 
 Shape = tuple[int, ...]
 
@@ -40,7 +41,9 @@ def _resolved(name: str, old: Shape, new: Shape) -> Shape:
         rest = math.prod([n for n in new if n != -1])
         if rest == 0 or count % rest:
             raise ValueError(f"{name}: {count} elements of shape {old} do not fill {new}")
-        return tuple([count // rest if n == -1 else n for n in new])
+        new = tuple([count // rest if n == -1 else n for n in new])
+    if math.prod([n for n in new if n]) > sys.maxsize // 8:
+        raise ValueError(f"{name}: shape {new} would hold more elements than memory can address")
     if math.prod(new) != count:
         raise ValueError(f"{name}: shape {new} holds {math.prod(new)} elements, the tensor {old} has {count}")
     return new
@@ -151,7 +154,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """Return the tensor with the dimension `dim` cut into `sizes`, one of which may be -1."""
     shape = input._array.shape
-    axis = dimension("unflatten", dim, len(shape))
+    axis = present("unflatten", dim, len(shape))
     new = _resolved("unflatten", (shape[axis],), sequence("unflatten", "sizes", sizes, -1))
     return reshape(input, (*shape[:axis], *new, *shape[axis + 1 :]))
 
@@ -239,7 +242,7 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
             f"movedim: source {source} and destination {destination} must be equally many different dimensions"
         )
     axes = [axis for axis in range(ndim) if axis not in sources]
-    for target, axis in sorted(zip(targets, sources, strict=True)):
+    for target, axis in sorted(zip(targets, sources, strict=True)) if ndim else ():
         axes.insert(target, axis)
     return _permuted("movedim", input, tuple(axes))
 
@@ -324,12 +327,12 @@ def stride(input: Tensor, dim: int | None = None) -> Any:
     """Return the steps from one element to the next along each dimension (or along `dim`), in elements."""
     x = input._array
     steps = tuple([step // x.itemsize for step in x.strides])
-    return steps if dim is None else steps[dimension("stride", dim, x.ndim)]
+    return steps if dim is None else steps[present("stride", dim, x.ndim)]
 
 
 def size(input: Tensor, dim: int | None = None) -> Any:
     """Return the shape, or the length of one dimension."""
-    return input.shape if dim is None else input._array.shape[dimension("size", dim, input._array.ndim)]
+    return input.shape if dim is None else input._array.shape[present("size", dim, input._array.ndim)]
 
 
 def numel(input: Tensor) -> int:
