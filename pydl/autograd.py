@@ -429,7 +429,10 @@ def version(x: Tensor) -> list[int]:
 
 
 def _as_array(values: Any) -> Array:
-    array = np.array(values)
+    try:
+        array = np.array(values)
+    except ValueError as error:
+        raise ValueError(f"Tensor: nested lists must have even lengths ({error})") from None
     if array.dtype == np.float64 and not isinstance(values, (np.ndarray, np.generic)):
         array = array.astype(np.float32)
     if array.dtype.kind not in "fiub":

@@ -1,5 +1,6 @@
 """Bad input is refused in words: the promise clause by clause, over every op and layer that it speaks of."""
 
+import hostile
 import numpy as np
 import pytest
 
@@ -300,3 +301,134 @@ def test_numbers_of_optimisers(kind):
                 getattr(optim, kind)(parameters, **{option: wrong})
     with pytest.raises(ValueError, match="parameter"):
         getattr(optim, kind)([])
+
+
+# ---- in pydl's words, not in those of NumPy or Python beneath ----
+
+M, COUNTS, WHOLE = x(2, 4), pydl.tensor([0, 1]), pydl.tensor([[3, 4]])
+BYTES, POINT = pydl.tensor([3], dtype=pydl.uint8), pydl.tensor(1)
+HUGE, BEYOND = 10**30, 10**400  # more than 64 bits, more than a float
+NO_SIZES = "must be a sequence of integers, got"
+
+IN_WORDS = [
+    (lambda: pydl.add(M, M, alpha=()), TypeError, "add: alpha must be a number, got ()"),
+    (lambda: pydl.sub(M, 1.5, alpha=None), TypeError, "sub: alpha must be a number, got None"),
+    (lambda: pydl.rsub(M, 1, alpha="a"), TypeError, "rsub: alpha must be a number, got 'a'"),
+    (lambda: M.clone().sub_(3, alpha=(1, 2)), TypeError, "sub: alpha must be a number, got (1, 2)"),
+    (lambda: pydl.addcdiv(M, M, M, value=None), TypeError, "addcdiv: value must be a number, got None"),
+    (lambda: pydl.addcmul(M, M, M, value=()), TypeError, "addcmul: value must be a number, got ()"),
+    (lambda: M * BEYOND, OverflowError, "mul: a number must fit a float, got 1000"),
+    (lambda: M - BEYOND, OverflowError, "sub: a number must fit a float, got -1000"),
+    (lambda: M**BEYOND, OverflowError, "pow: exponent must fit a float, got 1000"),
+    (lambda: M < BEYOND, OverflowError, "lt: a number must fit a float, got 1000"),
+    (lambda: M / BEYOND, OverflowError, "div: 1000"),
+    (lambda: M.norm(BEYOND), OverflowError, "norm: p must fit a float, got 1000"),
+    (lambda: nn.Dropout(BEYOND), ValueError, "Dropout: p must be from 0 to 1, got 1000"),
+    (lambda: F.leaky_relu(M, negative_slope=None), TypeError, "leaky_relu: negative_slope must be a number, got None"),
+    (lambda: F.elu(M, ()), TypeError, "elu: alpha must be a number, got ()"),
+    (lambda: F.softplus(M, threshold=()), TypeError, "softplus: threshold must be a number, got ()"),
+    (lambda: F.hardtanh(M, min_val=()), TypeError, "hardtanh: min_val must be a number, got ()"),
+    (lambda: F.hardtanh(WHOLE, max_val=float("inf")), OverflowError, "hardtanh: int64 does not hold -1.0 and inf"),
+    (lambda: F.dropout(M, p=()), TypeError, "dropout: p must be a number, got ()"),
+    (lambda: F.layer_norm(M, None), TypeError, f"layer_norm: normalized_shape {NO_SIZES} None"),
+    (lambda: F.layer_norm(M, [4], eps=None), TypeError, "layer_norm: eps must be a number, got None"),
+    (lambda: F.group_norm(M, 2, eps=()), TypeError, "group_norm: eps must be a number, got ()"),
+    (lambda: F.batch_norm(M, None, None, eps="a"), TypeError, "batch_norm: eps must be a number, got 'a'"),
+    (lambda: F.cross_entropy(M, COUNTS, label_smoothing=()), TypeError, "cross_entropy: label_smoothing must be a num"),
+    (lambda: F.cross_entropy(M, COUNTS, ignore_index=1.5), TypeError, "cross_entropy: ignore_index must be an integer"),
+    (lambda: F.svm_loss(M, COUNTS, margin=()), TypeError, "svm_loss: margin must be a number, got ()"),
+    (lambda: F.interpolate(x(*IMAGE), scale_factor=-float("inf")), ValueError, "interpolate: scale_factor must be at"),
+    (lambda: pydl.clamp(M, min=()), TypeError, "clamp: min must be a number, got ()"),
+    (lambda: pydl.clamp(WHOLE, max="a"), TypeError, "clamp: max must be a number, got 'a'"),
+    (
+        lambda: BYTES.clip(-(2**63), 2),
+        OverflowError,
+        "clamp: uint8 does not hold the bounds, got min=-9223372036854775808",
+    ),
+    (lambda: M.round(decimals=()), TypeError, "round: decimals must be an integer, got ()"),
+    (lambda: M.round(decimals=2**31), ValueError, "round: decimals must be from -308 to 308, got 2147483648"),
+    (lambda: M.var(correction=()), TypeError, "var: correction must be a number, got ()"),
+    (lambda: M.clone().fill_(None), TypeError, "fill_: value must be a number, got None"),
+    (lambda: WHOLE.clone().fill_(BYTES), ValueError, "fill_: value must be a number or a tensor without dimensions"),
+    (lambda: M.clone().copy_(None), TypeError, "copy_: expects a tensor, an array or a number, got None"),
+    (lambda: M.clone().copy_([[1], [2, 3]]), ValueError, "copy_: nested lists must have even lengths"),
+    (lambda: WHOLE.clone().__setitem__(0, "a"), TypeError, "setitem: expects a tensor, an array or a number, got 'a'"),
+    (lambda: M.masked_fill(M > 0, ()), TypeError, "masked_fill: value must be a number, got ()"),
+    (lambda: M.clone().masked_fill_(M > 0, None), TypeError, "masked_fill_: an operand must be a number, got None"),
+    (lambda: WHOLE.scatter(1, pydl.tensor([[0]]), None), TypeError, "scatter: an operand must be a number, got None"),
+    (lambda: M.scatter(1, pydl.tensor([[0]]), (1, 2)), TypeError, "scatter: an operand must be a number, got (1, 2)"),
+    (lambda: pydl.full(2, ()), TypeError, "full: fill_value must be a number, got ()"),
+    (lambda: pydl.full(2, float("nan"), dtype=pydl.int64), OverflowError, "full: nan does not fit int64"),
+    (lambda: pydl.full_like(M, ()), TypeError, "full_like: fill_value must be a number, got ()"),
+    (lambda: pydl.full_like(M, M), ValueError, "full_like: fill_value must be a number, got a tensor of shape (2, 4)"),
+    (lambda: pydl.linspace(HUGE, 1, 3, dtype=pydl.int64), OverflowError, f"linspace: {HUGE} does not fit int64"),
+    (lambda: pydl.arange(HUGE, HUGE + 2), OverflowError, f"arange: {HUGE} does not fit int64"),
+    (lambda: pydl.arange(2**63 - 2, 2**63 + 3), OverflowError, "arange: 9223372036854775810 does not fit int64"),
+    (lambda: pydl.normal(3), TypeError, "normal: size is missing"),
+    (lambda: pydl.randperm(2**62), ValueError, "randperm: a tensor of shape (4611686018427387904,) would hold more"),
+    (lambda: M.clone().random_(()), TypeError, "random_: from must be an integer, got ()"),
+    (lambda: M.clone().random_(0, ()), TypeError, "random_: to must be an integer, got ()"),
+    (lambda: x(0, 3).multinomial(4), ValueError, "multinomial: 3 classes are too few for 4 samples"),
+    (lambda: M.unique(dim=2**63 - 1), IndexError, "unique: dim must be from -2 to 1 for a tensor of 2 dimensions"),
+    (lambda: M.unique(dim=()), TypeError, "unique: dim must be an integer, got ()"),
+    (lambda: POINT.unique(dim=0), IndexError, "unique: a tensor without dimensions has no dimension 0"),
+    (lambda: M.bincount(), TypeError, "bincount: expects integers, got float32"),
+    (lambda: WHOLE.bincount(), ValueError, "bincount: expects one dimension, got shape (1, 2)"),
+    (lambda: (COUNTS - 1).bincount(), ValueError, "bincount: expects numbers from 0 on, got -1"),
+    (lambda: COUNTS.bincount(M), ValueError, "bincount: expects weights of shape (2,), got (2, 4)"),
+    (lambda: COUNTS.bincount(minlength=-1), ValueError, "bincount: minlength must be at least 0, got -1"),
+    (lambda: COUNTS.bincount([1, 2]), TypeError, "bincount: weights must be a Tensor, got list"),
+    (lambda: M.tril(diagonal=None), TypeError, "tril: diagonal must be an integer, got None"),
+    (lambda: M.triu(diagonal=HUGE), OverflowError, f"triu: diagonal must fit 64 bits, got {HUGE}"),
+    (lambda: M.roll(None), TypeError, "roll: shifts must be an integer, got None"),
+    (lambda: F.pad(M, 2), TypeError, f"pad: pad {NO_SIZES} 2"),
+    (lambda: F.pad(M, (1, 1), value=()), TypeError, "pad: value must be a number, got ()"),
+    (lambda: F.pad(M, (1, 2**62), "replicate"), ValueError, "pad: a tensor of shape (4611686018427387909,) would hold"),
+    (lambda: M.unflatten(-1, 1.5), TypeError, f"unflatten: sizes {NO_SIZES} 1.5"),
+    (lambda: POINT.unflatten(0, (1, 1)), IndexError, "unflatten: a tensor without dimensions has no dimension 0"),
+    (lambda: POINT.size(-1), IndexError, "size: a tensor without dimensions has no dimension -1"),
+    (lambda: x(0, 3).reshape(-1, 2, 2**62), ValueError, "reshape: shape (0, 2, 4611686018427387904) would hold more"),
+    (lambda: POINT.split(1), ValueError, "split: a tensor without dimensions cannot be cut"),
+    (lambda: POINT.chunk(2), ValueError, "chunk: a tensor without dimensions cannot be cut"),
+    (lambda: F.one_hot(COUNTS, num_classes=None), TypeError, "one_hot: num_classes must be an integer, got None"),
+    (lambda: F.one_hot(M), TypeError, "one_hot: index must be of integers"),
+    (
+        lambda: nn.ModuleDict(modules=(3,)),
+        TypeError,
+        "ModuleDict: takes a mapping of names to Modules or pairs of both",
+    ),
+    (lambda: nn.ModuleList(3), TypeError, "ModuleList: takes a sequence of entries, got 3"),
+    (lambda: nn.ParameterList(3), TypeError, "ParameterList: takes a sequence of entries, got 3"),
+    (lambda: nn.Parameter([[1], [2, 3]]), ValueError, "Tensor: nested lists must have even lengths"),
+    (lambda: nn.Unflatten(None, (2, 2)), TypeError, "Unflatten: dim must be an integer, got None"),
+    (lambda: nn.RNN(3, 1)(x(3)), ValueError, "RNN: expects an input of shape (T, N, D) or (T, D), got (3,)"),
+    (lambda: nn.RNNCellBase(3, 2, True, -1), ValueError, "RNNCellBase: num_chunks must be at least 1, got -1"),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "text"), IN_WORDS, ids=[text.split(" ")[0] for _, _, text in IN_WORDS])
+def test_the_words_are_ours(call, kind, text):
+    with pytest.raises(kind) as caught:
+        call()
+    assert type(caught.value) is kind
+    assert str(caught.value).startswith(text)
+    assert hostile.OWN.match(str(caught.value))
+
+
+def test_what_is_at_the_edge_of_a_refusal_works():
+    assert pydl.add(M, M, alpha=pydl.tensor(2.0)).tolist() == (M * 3).tolist()
+    assert pydl.add(WHOLE, WHOLE, alpha=np.int64(2)).tolist() == [[9, 12]]
+    assert pydl.clamp(WHOLE, np.float64(3.5)).tolist() == [[3.5, 4.0]]
+    assert pydl.arange(2**63 - 2, 2**63).tolist() == [2**63 - 2, 2**63 - 1]
+    assert pydl.arange(0, 3, HUGE).tolist() == [0]
+    assert pydl.linspace(HUGE, HUGE, 2).tolist() == pydl.full((2,), 1e30).tolist()
+    assert M.triu(-(2**63)).tolist() == M.tolist() == M.tril(2**63 - 1).tolist()
+    assert not M.triu(2**63 - 1).any()
+    assert not M.tril(-(2**63)).any()
+    assert pydl.arange(3).roll(-(2**63)).tolist() == pydl.arange(3).roll(-(2**63) % 3).tolist()
+    assert x(0, 3).multinomial(2).shape == (0, 2)
+    assert POINT.movedim(0, -1).tolist() == 1
+    assert pydl.full_like(M, float("nan")).isnan().all()
+    assert pydl.zeros(2, dtype=pydl.int64).bincount(minlength=3).tolist() == [2, 0, 0]
+    assert COUNTS.bincount(pydl.tensor([0.5, 2.0])).tolist() == [0.5, 2.0]
+    assert len(nn.ModuleDict([("a", nn.ReLU())])) == 1

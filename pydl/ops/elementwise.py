@@ -281,7 +281,7 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
         ValueError: The shapes do not broadcast, or integers are raised to a negative power.
     """
     if type(exponent) in NUMBERS and isinstance(input, Tensor) and input._array.dtype.kind == "f":
-        return _pow_number(input, float(exponent))
+        return _pow_number(input, exponent)
     a, b = promoted("pow", input, exponent)
     p, q = a._array, b._array
     if p.dtype.kind != "f":
@@ -310,7 +310,11 @@ def rpow(input: Operand, other: Operand) -> Tensor:
     return pow(other, input)
 
 
-def _pow_number(x: Tensor, exponent: float) -> Tensor:
+def _pow_number(x: Tensor, number: float) -> Tensor:
+    try:
+        exponent = float(number)
+    except OverflowError:
+        raise OverflowError(f"pow: exponent must fit a float, got {number}") from None
     if exponent == 2.0:
         op, from_result = lib.PYDL_SQUARE, False
     elif exponent == 0.5:

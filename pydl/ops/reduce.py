@@ -255,13 +255,13 @@ def _where(name: str, op: int, input: Tensor, dim: int | None, keepdim: bool) ->
 def all(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Return whether every element is non-zero; bool, for uint8 uint8."""
     x = _start("all", input, None)._array
-    return _truth(x, np.all(x, dimensions("all", dim, x.ndim), keepdims=keepdim))
+    return _truth(x, np.all(x, dimensions("all", dim, x.ndim), keepdims=bool(keepdim)))
 
 
 def any(input: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor:
     """Return whether any element is non-zero; bool, for uint8 uint8."""
     x = _start("any", input, None)._array
-    return _truth(x, np.any(x, dimensions("any", dim, x.ndim), keepdims=keepdim))
+    return _truth(x, np.any(x, dimensions("any", dim, x.ndim), keepdims=bool(keepdim)))
 
 
 def _truth(x: Array, y: Any) -> Tensor:

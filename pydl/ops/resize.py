@@ -89,7 +89,7 @@ def _sizes(
     given = scale_factor if isinstance(scale_factor, (tuple, list)) else (scale_factor,) * len(have)
     if len(given) != len(have):
         raise ValueError(f"{op}: scale_factor must be one number or {len(have)}, got {scale_factor}")
-    factors = tuple([check.number(op, "scale_factor", factor) for factor in given])
+    factors = tuple([check.number(op, "scale_factor", factor, 0) for factor in given])
     sizes = tuple([int(min(length * factor, 2**62)) for length, factor in zip(have, factors, strict=True)])
     if min(factors) <= 0 or min(sizes) < 1:
         raise ValueError(f"{op}: scale_factor {scale_factor} leaves nothing of {have}")

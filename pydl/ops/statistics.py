@@ -48,9 +48,8 @@ def _spread(name: str, input: Tensor, dim: Any, unbiased: bool, keepdim: bool, c
     axes = dimensions(name, dim, x.ndim)
     kept = kept_shape(x.shape, axes)
     count = count_along(x, axes)
-    if correction is not None:
-        correction = scalar(name, "correction", correction)
-    freedom = max(count - (int(unbiased) if correction is None else correction), 0)
+    taken = bool(unbiased) if correction is None else scalar(name, "correction", correction)
+    freedom = max(count - taken, 0)
     if freedom <= 0:
         warnings.warn(
             f"{name}: no degrees of freedom left: {count} elements and correction {count - freedom}", stacklevel=3
@@ -92,6 +91,7 @@ def norm(
         p = 2.0
     if isinstance(p, str):
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
+    p = scalar("norm", "p", p)
     if dtype is not None:
         input = input.to(dtype)
     _floating("norm", input._array)
