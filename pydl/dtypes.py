@@ -44,7 +44,7 @@ def checked(name: str, dtype: Any) -> DType:
         return _OF_PYTHON[dtype]
     try:
         found: DType | None = np.dtype(dtype) if dtype is not None else None
-    except TypeError:
+    except (TypeError, ValueError):  # a ValueError for tuples that might have been a structure
         found = None
     if found is not None:
         found = found.newbyteorder("=")

@@ -312,9 +312,9 @@ def arange(
     if kind.kind != "f":  # as many as the numbers given make, of their whole parts
         first, step, whole = int(first), int(step), True
     if whole:
-        step = int(step) if count > 1 else 0
-        for n in (int(first), step, int(first) + max(count - 1, 0) * step):
-            held("arange", n, dtypes.int64)
+        first, step = int(first), int(step) if count > 1 else 0
+        held("arange", step, dtypes.int64), held("arange", first, dtypes.int64)
+        held("arange", first + max(int(count) - 1, 0) * step, dtypes.int64)
     allocated("arange", (int(count),), kind)
     places: Any = np.arange(int(count), dtype=np.int64 if whole else np.float64)
     values = places * step + first

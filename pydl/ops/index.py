@@ -192,6 +192,8 @@ def _along(name: str, x: Array, dim: int, index: Tensor, source: Array | None = 
     places = _indices(name, index, x.shape[axis] if x.ndim else 1)
     if places.ndim != x.ndim:
         raise ValueError(f"{name}: index must have {x.ndim} dimensions like the tensor, got shape {places.shape}")
+    if source is not None and source.ndim not in (0, x.ndim):
+        raise ValueError(f"{name}: src must have {x.ndim} dimensions like the tensor, got shape {source.shape}")
     for i, (n, m) in enumerate(zip(places.shape, x.shape, strict=True)):
         if (i != axis and n > m) or (source is not None and source.ndim and n > source.shape[i]):
             raise ValueError(f"{name}: index of shape {places.shape} is larger than the tensor {x.shape} or the source")

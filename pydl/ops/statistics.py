@@ -91,19 +91,19 @@ def norm(
         p = 2.0
     if isinstance(p, str):
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
-    p = scalar("norm", "p", p)
+    order: float = scalar("norm", "p", p)
     if dtype is not None:
         input = input.to(dtype)
     _floating("norm", input._array)
-    if p == 2:
+    if order == 2:
         return _euclidean(input, dim, keepdim)
-    if p == 1:
+    if order == 1:
         return sum(abs(input), dim, keepdim)
-    if p in (math.inf, -math.inf):
-        return (amax if p > 0 else amin)(abs(input), dim if dim is not None else (), keepdim)
-    if p == 0:
+    if order in (math.inf, -math.inf):
+        return (amax if order > 0 else amin)(abs(input), dim if dim is not None else (), keepdim)
+    if order == 0:
         return sum((input != 0).to(input.dtype), dim, keepdim)
-    return pow(sum(pow(abs(input), p), dim, keepdim), 1.0 / p)
+    return pow(sum(pow(abs(input), order), dim, keepdim), 1.0 / order)
 
 
 def _euclidean(input: Tensor, dim: Dims, keepdim: bool) -> Tensor:
