@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 NUMBERS = [-(2**63), -1, 0, 1, 2, 3, 2**31 - 1, 2**31 + 1, 2**40, 2**62, 2**63 - 1, 10**30, True, 1.5, None]
+NUMBERS += [10**309, float("inf"), float("nan"), "a"]  # more than a float holds, what no integer holds, no number
 SHAPES = [
     (),
     (0,),

@@ -318,6 +318,7 @@ IN_WORDS = [
     (lambda: pydl.addcdiv(M, M, M, value=None), TypeError, "addcdiv: value must be a number, got None"),
     (lambda: pydl.addcmul(M, M, M, value=()), TypeError, "addcmul: value must be a number, got ()"),
     (lambda: M * BEYOND, OverflowError, "mul: a number must fit a float, got 1000"),
+    (lambda: M.add(BEYOND, alpha=0.5), OverflowError, "add: other must fit a float, got 1000"),
     (lambda: M - BEYOND, OverflowError, "sub: a number must fit a float, got -1000"),
     (lambda: M**BEYOND, OverflowError, "pow: exponent must fit a float, got 1000"),
     (lambda: M < BEYOND, OverflowError, "lt: a number must fit a float, got 1000"),

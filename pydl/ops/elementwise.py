@@ -80,6 +80,8 @@ def _sum(name: str, op: int, a: Operand, b: Operand, alpha: float) -> Tensor:
             return sum
     else:
         alpha = scalar(name, "alpha", alpha)
+        if type(b) is int:
+            scalar(name, "other", b)  # times alpha, which may be a float
     sign = 1 if op == _ADD else -1
     if type(b) in NUMBERS and isinstance(a, Tensor) and a._array.dtype.kind == "f":
         return _affine(name, a, 1.0, sign * alpha * b)
