@@ -11,6 +11,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Layout, dense_layout
 from pydl.ops.check import choice, integer, pair
+from pydl.ops.convert import tensors
 from pydl.ops.operands import NHWC, column_sum, float_dtype, through_relu
 from pydl.watch import tell, watchers
 
@@ -167,6 +168,7 @@ def conv1d(
     Returns:
         (N, O, (L + 2 padding - dilation (K - 1) - 1) // stride + 1).
     """
+    tensors("conv1d", input=input, weight=weight)
     if weight.ndim != 3 or input.ndim not in (2, 3):
         raise ValueError(
             f"conv1d: expects an input of (N, C, L) and a weight of (O, C / groups, K), "

@@ -12,6 +12,7 @@ from pydl.native import Layout, dense_layout, lib
 from pydl.ops import conv
 from pydl.ops.check import integer, integers, pair
 from pydl.ops.conv import Plan, Sizes, likely_channels
+from pydl.ops.convert import tensors
 from pydl.ops.operands import NHWC, column_sum, float_dtype
 from pydl.watch import tell, watchers
 
@@ -123,6 +124,7 @@ def conv_transpose1d(
         (N, O, (L - 1) stride - 2 padding + dilation (K - 1) + output_padding + 1).
     """
     op = "conv_transpose1d"
+    tensors(op, input=input, weight=weight)
     if weight.ndim != 3 or input.ndim not in (2, 3):
         raise ValueError(
             f"{op}: expects an input of (N, C, L) and a weight of (C, O / groups, K), "

@@ -149,6 +149,17 @@ def refuse(name: str, argument: str, x: Any) -> TypeError:
     return TypeError(f"{name}: {argument} must be a Tensor, got {type(x).__name__}; make one with pydl.tensor(...)")
 
 
+def tensors(name: str, **arguments: Any) -> None:
+    """Check that every argument is a tensor.
+
+    Raises:
+        TypeError: One is not.
+    """
+    for argument, x in arguments.items():
+        if not isinstance(x, Tensor):
+            raise refuse(name, argument, x)
+
+
 def held(name: str, value: int, dtype: DType) -> int:
     """Return an int as an integer dtype holds it: a negative one modulo the range of an unsigned type, as by PyTorch.
 

@@ -12,7 +12,7 @@ from pydl.autograd import Tensor
 from pydl.dtypes import DType
 from pydl.native import Array, inverse
 from pydl.ops.check import integer, number
-from pydl.ops.convert import cast, check_device, filling, held, operand, scalar
+from pydl.ops.convert import cast, check_device, filling, held, operand, scalar, tensors
 from pydl.ops.exchange import array_of, is_foreign
 from pydl.ops.shape import sizes
 
@@ -241,6 +241,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
 def _like(name: str, input: Tensor, value: Any, dtype: Any, device: Any, requires_grad: bool) -> Tensor:
     """Return a tensor of the shape and memory order of `input`."""
     check_device(device)
+    tensors(name, input=input)
     x = input._array
     axes = native.order(x) or tuple(range(x.ndim))
     memory = allocated(name, tuple([x.shape[axis] for axis in axes]), _dtype(name, dtype, x.dtype))
@@ -268,6 +269,7 @@ def full_like(
     input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return one value with the shape, dtype and memory order of `input`."""
+    tensors("full_like", input=input)
     kind = _dtype("full_like", dtype, input._array.dtype)
     value = filling("full_like", "fill_value", fill_value, kind)
     return _like("full_like", input, value, kind, device, requires_grad)

@@ -8,7 +8,7 @@ from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
-from pydl.ops.convert import NUMBERS, scalar
+from pydl.ops.convert import NUMBERS, scalar, tensors
 from pydl.ops.operands import float_dtype
 from pydl.random import default_generator
 
@@ -34,6 +34,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     Reference:
         Srivastava et al.: Dropout, JMLR 15 (2014), section 4; scaled in training instead of at test time.
     """
+    tensors("dropout", input=input)
     return _dropout("dropout", input, p, training, inplace, input._array.shape)
 
 
@@ -46,6 +47,7 @@ def dropout1d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
         training: False returns the input as it is.
         inplace: Write the result into `input`.
     """
+    tensors("dropout1d", input=input)
     if input.ndim not in (2, 3):
         raise ValueError(f"dropout1d: expects (N, C, L) or (C, L), got shape {tuple(input.shape)}")
     return _dropout("dropout1d", input, p, training, inplace, (*input._array.shape[:-1], 1))
@@ -60,6 +62,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
         training: False returns the input as it is.
         inplace: Write the result into `input`.
     """
+    tensors("dropout2d", input=input)
     if input.ndim != 4:
         raise ValueError(f"dropout2d: expects (N, C, H, W), got shape {tuple(input.shape)}")
     return _dropout("dropout2d", input, p, training, inplace, (*input._array.shape[:2], 1, 1))

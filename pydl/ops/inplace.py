@@ -14,7 +14,7 @@ from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array, lib
 from pydl.ops import arrays, elementwise
 from pydl.ops.arrays import unbroadcast
-from pydl.ops.convert import cast, convert, filling, operand, scalar
+from pydl.ops.convert import cast, convert, filling, operand, refuse, scalar
 from pydl.ops.maths import clamp
 
 
@@ -28,6 +28,8 @@ def overwrite(
     slopes: tuple[float, float] | None = None,
 ) -> Tensor:
     """Overwrite `x` with one of enum pydl_unary and return it; see :func:`pydl.ops.maths.apply`."""
+    if not isinstance(x, Tensor):
+        raise refuse(name, "input", x)
     check_inplace(name, x)
     a = x._array
     if a.dtype.kind != "f":

@@ -11,7 +11,7 @@ from pydl import dtypes, native
 from pydl.autograd import Tensor, record
 from pydl.native import Array, inverse
 from pydl.ops.check import integer, sequence
-from pydl.ops.convert import convert, filling, refuse
+from pydl.ops.convert import convert, filling, refuse, tensors
 from pydl.ops.create import allocated
 from pydl.ops.dims import dimension, dimensions, present
 
@@ -216,6 +216,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         ValueError: Another mode, an odd count of numbers, more than the tensor's dimensions, or a border that the mode
             cannot fill.
     """
+    tensors("pad", input=input)
     x = input._array
     border = sequence("pad", "pad", pad, -(2**62))
     if len(border) % 2 or len(border) > 2 * x.ndim:

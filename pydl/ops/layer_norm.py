@@ -12,7 +12,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import NULL, Layout, dense_layout
 from pydl.ops import check
-from pydl.ops.convert import scalar
+from pydl.ops.convert import scalar, tensors
 from pydl.ops.norm import batch_norm
 from pydl.ops.operands import float_dtype
 from pydl.watch import tell, watchers
@@ -180,6 +180,7 @@ def instance_norm(
         raise ValueError(
             "instance_norm: running statistics are read (use_input_stats=False) but not kept; leave them out"
         )
+    tensors("instance_norm", input=input)
     if input.ndim < 3 or math.prod(input.shape[2:]) == 1:
         raise ValueError(f"instance_norm: expects (N, C, ...) with more than one value per channel, got {input.shape}")
     return _grouped("instance_norm", input, max(input.shape[1], 1), weight, bias, eps)

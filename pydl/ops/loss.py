@@ -10,6 +10,7 @@ from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.native import Array
 from pydl.ops import check
+from pydl.ops.convert import tensors
 from pydl.ops.operands import channels_first, channels_last, float_dtype, total
 
 _INT64 = np.dtype(np.int64)
@@ -54,6 +55,7 @@ def cross_entropy(
     dtype = float_dtype(op, input=input, weight=weight)
     check.number(op, "label_smoothing", label_smoothing, 0, 1)
     check.integer(op, "ignore_index", ignore_index, -(2**63))
+    tensors(op, target=target)
     if target._array.dtype.kind == "f" and target._array.shape == input._array.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     x, labels, classes = _scores(op, input, target)
@@ -158,6 +160,7 @@ def multi_margin_loss(
     _refuse_deprecated("multi_margin_loss", size_average, reduce)
     if p not in (1, 2):
         raise ValueError(f"multi_margin_loss: p must be 1 or 2, got {p}")
+    tensors("multi_margin_loss", input=input)
     classes = input._array.shape[-1] if input._array.ndim else 1
     return _margin_loss("multi_margin_loss", input, target, p, margin, weight, reduction, 1.0 / max(classes, 1))
 
@@ -259,6 +262,7 @@ def nll_loss(
 
 def _scores(op: str, input: Tensor, target: Tensor) -> tuple[Array, Array, int]:
     """Return scores as a dense (..., C) array, labels as an int64 vector (their values unchecked), and C."""
+    tensors(op, input=input, target=target)
     x, t = input._array, target._array
     if x.ndim == 0:
         raise ValueError(f"{op}: expects scores of (N, C), got a scalar")

@@ -10,7 +10,7 @@ from typing import Any
 from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import NULL, Layout, dense_layout
-from pydl.ops.convert import scalar
+from pydl.ops.convert import scalar, tensors
 from pydl.ops.operands import float_dtype
 from pydl.watch import tell, watchers
 
@@ -124,6 +124,9 @@ def plan_of(input: Tensor, weight: Tensor | None, bias: Tensor | None, *running:
         return _plan(*[None if t is None else t._layout or layout_of(t) for t in (input, weight, bias, *running)])
     except AttributeError:
         float_dtype("batch_norm", input=input, weight=weight, bias=bias)
+        for name, t in zip(("running_mean", "running_var"), running, strict=False):
+            if t is not None:
+                tensors("batch_norm", **{name: t})
         raise
 
 

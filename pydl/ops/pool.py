@@ -13,6 +13,7 @@ from pydl import native
 from pydl.autograd import Tensor, attach, layout_of, lying, make, needs_grad
 from pydl.native import Array, Layout, dense_layout
 from pydl.ops.check import integer, integers, pair
+from pydl.ops.convert import tensors
 from pydl.ops.operands import NHWC, float_dtype, through_relu
 from pydl.watch import tell, watchers
 
@@ -170,6 +171,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: int | tuple[int | None, int 
         TypeError: Not a floating-point tensor; a size that is not an int.
     """
     op = "adaptive_avg_pool2d"
+    tensors(op, input=input)
     if input.ndim == 3:
         return adaptive_avg_pool2d(input.unsqueeze(0), output_size).squeeze(0)
     float_dtype(op, input=input)
@@ -261,6 +263,7 @@ def _sequence(op: str, input: Tensor) -> Tensor:
 
 def adaptive_avg_pool1d(input: Tensor, output_size: int | tuple[int]) -> Tensor:
     """Return the means of windows that divide a sequence (N, C, L): :func:`adaptive_avg_pool2d` with a height of 1."""
+    tensors("adaptive_avg_pool1d", input=input)
     (size,) = integers("adaptive_avg_pool1d", "output_size", output_size, 1, 1)
     return adaptive_avg_pool2d(input.unsqueeze(-2), (1, size)).squeeze(-2)
 

@@ -9,6 +9,7 @@ from pydl.autograd import Tensor, record
 from pydl.native import Array, lib
 from pydl.ops import arrays, check
 from pydl.ops.activation import softplus
+from pydl.ops.convert import tensors
 from pydl.ops.elementwise import minimum
 from pydl.ops.maths import abs as absolute, square
 from pydl.ops.operands import float_dtype
@@ -290,6 +291,7 @@ def binary_cross_entropy_with_logits(
     _check("binary_cross_entropy_with_logits", input, target, size_average, reduce, reduction, same=True)
     terms = softplus(-input, 1.0, 40.0)  # from 40 on log(1 + exp(x)) is x in float64 too
     if pos_weight is not None:
+        tensors("binary_cross_entropy_with_logits", pos_weight=pos_weight)
         terms = terms * ((pos_weight - 1) * target + 1)
     return _reduced((1 - target) * input + terms, weight, reduction)
 

@@ -12,7 +12,7 @@ from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
 from pydl.ops.arrays import broadcast_shapes
 from pydl.ops.check import integer, number
-from pydl.ops.convert import check_device
+from pydl.ops.convert import check_device, tensors
 from pydl.ops.create import _dtype, allocated, finished
 from pydl.ops.elementwise import add, mul
 from pydl.ops.inplace import _no_gradient, store
@@ -65,11 +65,13 @@ def randn(
 
 def rand_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return :func:`rand` in the shape and dtype of `input`."""
+    tensors("rand_like", input=input)
     return rand(input._array.shape, dtype=input._array.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
 def randn_like(input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return :func:`randn` in the shape and dtype of `input`."""
+    tensors("randn_like", input=input)
     return randn(input._array.shape, dtype=input._array.dtype if dtype is None else dtype, requires_grad=requires_grad)
 
 
