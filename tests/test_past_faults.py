@@ -244,6 +244,8 @@ def test_strides_of_9_bytes(op, rng):
 )
 def test_onnx_reads_no_file_outside_its_folder(tmp_path, location):
     onnx = pytest.importorskip("onnx")
+    from pydl.onnx import files
+
     pydl.onnx.export(nn.Linear(4, 2), (1, 4), tmp_path / "m.onnx")
     folder = tmp_path / "model"
     (folder / "a").mkdir(parents=True)
@@ -259,6 +261,8 @@ def test_onnx_reads_no_file_outside_its_folder(tmp_path, location):
     (folder / "bad.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ValueError, match=r"bad\.onnx"):
         pydl.onnx.load(folder / "bad.onnx")
+    with pytest.raises(ValueError, match=r"'w' lies in .*, which is no file in the model's own folder"):
+        files.array_of(weight, str(folder), "'w'")
 
 
 # ---- pydl's own, found by PyTorch's samples and by hostile numbers ----
