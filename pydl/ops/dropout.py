@@ -8,7 +8,7 @@ from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.inplace import check_inplace, record_inplace
 from pydl.native import Array
-from pydl.ops.convert import NUMBERS, scalar, tensors
+from pydl.ops.convert import NUMBERS, refuse, scalar, tensors
 from pydl.ops.operands import float_dtype
 from pydl.random import default_generator
 
@@ -34,7 +34,8 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     Reference:
         Srivastava et al.: Dropout, JMLR 15 (2014), section 4; scaled in training instead of at test time.
     """
-    tensors("dropout", input=input)
+    if not isinstance(input, Tensor):
+        raise refuse("dropout", "input", input)
     return _dropout("dropout", input, p, training, inplace, input._array.shape)
 
 

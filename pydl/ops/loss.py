@@ -10,7 +10,7 @@ from pydl import native
 from pydl.autograd import Tensor, record
 from pydl.native import Array
 from pydl.ops import check
-from pydl.ops.convert import tensors
+from pydl.ops.convert import refuse, tensors
 from pydl.ops.operands import channels_first, channels_last, float_dtype, total
 
 _INT64 = np.dtype(np.int64)
@@ -53,9 +53,11 @@ def cross_entropy(
     _refuse_deprecated(op, size_average, reduce)
     _check_reduction(op, reduction)
     dtype = float_dtype(op, input=input, weight=weight)
-    check.number(op, "label_smoothing", label_smoothing, 0, 1)
+    if not (type(label_smoothing) is float and 0 <= label_smoothing <= 1):
+        check.number(op, "label_smoothing", label_smoothing, 0, 1)
     check.integer(op, "ignore_index", ignore_index, -(2**63))
-    tensors(op, target=target)
+    if not isinstance(target, Tensor):
+        raise refuse(op, "target", target)
     if target._array.dtype.kind == "f" and target._array.shape == input._array.shape:
         return _soft_cross_entropy(input, target, weight, reduction, label_smoothing)
     x, labels, classes = _scores(op, input, target)
@@ -262,7 +264,8 @@ def nll_loss(
 
 def _scores(op: str, input: Tensor, target: Tensor) -> tuple[Array, Array, int]:
     """Return scores as a dense (..., C) array, labels as an int64 vector (their values unchecked), and C."""
-    tensors(op, input=input, target=target)
+    if not isinstance(target, Tensor):
+        raise refuse(op, "target", target)
     x, t = input._array, target._array
     if x.ndim == 0:
         raise ValueError(f"{op}: expects scores of (N, C), got a scalar")
