@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import signal
 import zlib
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import pydl
 from pydl.nn import init
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its jobs in the background ignore Ctrl-C
 pydl.set_conv_precision("exact")  # tests compare bits; test_winograd.py holds the other way to its bounds
 
 

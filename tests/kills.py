@@ -33,11 +33,13 @@ def killed(path, choose, elements):
             save_without_end(path, elements, begun)
         finally:
             os._exit(1)
-    os.read(reading, 1)
+    os.close(begun)  # the child alone has it open: reading ends with its death, too
+    if not os.read(reading, 1):
+        raise RuntimeError("the child ended before it had saved anything")
     time.sleep(choose.uniform(0, 0.02))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    os.close(reading), os.close(begun)
+    os.close(reading)
     try:
         values = io.load_file(path)["a"].numpy()
     except (OSError, ValueError) as error:

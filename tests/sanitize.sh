@@ -91,6 +91,7 @@ suite_address() (
     "$python" -m pytest -p no:cacheprovider --capture=sys -m "not check" \
         --deselect tests/test_packaging.py::test_the_wheel_stays_under_two_megabytes \
         --deselect tests/test_process.py::test_ctrl_c_is_answered_within_a_second \
+        --deselect tests/test_data_mnist.py::test_full_size_files_in_flat_memory \
         --deselect tests/test_hardened.py::test_the_module_is_hardened ${PYTEST_ARGS:-}
 )
 

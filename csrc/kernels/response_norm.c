@@ -106,7 +106,7 @@ static void response_norm(struct response t, int64_t size, double alpha, void *w
     t.after = min_i64((size - 1) / 2, t.C);
     t.share = alpha / (double)size;
     t.chunk_rows = max_i64(1, RESPONSE_CHUNK_BYTES / (t.C * (int64_t)sizeof(real)));
-    double work = (double)(t.rows * t.C) * (double)(3 * (int64_t)sizeof(real) * 10 + 2 * size + 40);
+    double work = (double)(t.rows * t.C) * (3.0 * sizeof(real) * 10 + 2.0 * (double)size + 40);
     parallel_for_own(ceil_div(t.rows, t.chunk_rows), work, response_chunk, &t, workspace,
                      KERNEL(response_norm_workspace)(t.C, size));
 }
