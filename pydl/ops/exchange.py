@@ -37,8 +37,11 @@ def exported(input: Tensor, options: dict[str, Any]) -> Any:
     """Return the capsule that lets another library use the tensor's memory.
 
     Raises:
-        BufferError: The tensor requires a gradient, or runs backwards through its memory.
+        BufferError: The tensor requires a gradient, runs backwards through its memory, or is wanted on another device.
     """
+    device = options.get("dl_device")
+    if device is not None and tuple(device) != input.__dlpack_device__():
+        raise BufferError(f"__dlpack__: pydl's memory is the CPU's, (1, 0); it cannot be given as device {device}")
     if input.requires_grad and is_grad_enabled():
         raise BufferError(
             "__dlpack__: the tensor requires a gradient, which other libraries cannot carry: use detach()"
