@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -183,6 +184,12 @@ def test_it_ends_with_its_block(rng):
     assert not watchers
     with p:
         loss = model(x).sum()
+    count = len(p.events)
+    first = p.seconds
+    time.sleep(0.01)
+    with p:  # the clock stood still in between
+        model(x)
+    assert first <= p.events[count].start <= p.events[-1].end <= p.seconds
     count = len(p.events)
     loss.backward()  # on a tape that was made within
     model(x)

@@ -47,12 +47,17 @@ class Recorder:
 
     An op's forward time begins when whatever came before it ended: an op, or entering or leaving a module. So the
     Python code between two ops is part of the later one. Its backward time is that of its closure.
+
+    Attributes:
+        events: What was seen, in the order in which it ended.
+        seconds: How long it was looked; the events' clock stands still in between.
     """
 
     def __init__(self) -> None:
+        self.seconds = 0.0
         self.events: list[Event] = []
         self.watcher = Watcher(self._see, self._enter, self._leave)
-        self._began = self._last = perf_counter()
+        self._began = self._last = 0.0
         self._paths = Paths()
         self._open: list[tuple[Any, float]] = []
         self._spans = 0  # how many of those that are open are no modules
@@ -61,9 +66,11 @@ class Recorder:
     def begin(self) -> None:
         """Note what happens from now on."""
         self._running, self._last = True, perf_counter()
+        self._began = self._last - self.seconds
 
     def end(self) -> None:
         """Note nothing any more, and let go of the modules."""
+        self.seconds = perf_counter() - self._began
         self._running, self._paths = False, Paths()
 
     def _note(self, name: str, kind: str, path: str, start: float, end: float, *rest: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from time import perf_counter
 from typing import Any
 
 from pydl import native, notebook, watch
@@ -20,28 +19,26 @@ _NOTHING = "pydl.profile: no op ran within the block"
 
 
 class Profile:
-    """What ran within a ``with`` block; see :func:`profile`. ``str()`` gives the table of ops.
-
-    Attributes:
-        seconds: How long the block took.
-    """
+    """What ran within a ``with`` block; see :func:`profile`. ``str()`` gives the table of ops."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
         self._recorder = Recorder()
         self._threads = native.get_num_threads()
 
     def __enter__(self) -> Profile:
         self._recorder.begin()
         watch.begin(self._recorder.watcher)
-        self._began = perf_counter()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.seconds += perf_counter() - self._began
+        self._recorder.end()
         self._threads = native.get_num_threads()
         watch.end(self._recorder.watcher)
-        self._recorder.end()
+
+    @property
+    def seconds(self) -> float:
+        """How long the block took; of a profile that was gone on with, all its blocks together."""
+        return self._recorder.seconds
 
     @property
     def events(self) -> tuple[Event, ...]:
