@@ -14,32 +14,32 @@ soak = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(soak)
 
 
-def rows(**slopes):
+def figures(**slopes):
     rng = np.random.default_rng(0)
     level = {"memory": 100.0, "descriptors": 6, "threads": 3, "python threads": 1, "seconds": 0.5}
-    for i in range(200):
-        noise = {"memory": rng.normal(0, 1), "seconds": abs(rng.normal(0, 0.05))}
-        yield {"at": i * 0.5} | {
-            k: v + noise.get(k, 0) + slopes.get(k.replace(" ", "_"), 0) * i / 200 for k, v in level.items()
-        }
+    noise = {"memory": rng.normal(0, 1, 200), "seconds": abs(rng.normal(0, 0.05, 200))}
+    return {
+        name: value + noise.get(name, 0) + slopes.get(name.replace(" ", "_"), 0) * np.arange(200) / 200
+        for name, value in level.items()
+    }
 
 
 def test_what_trembles_does_not_grow():
-    assert soak.growing(soak.slopes(list(rows()))) == []
-    assert soak.growing(soak.slopes(list(rows(memory=-20, seconds=-0.2)))) == []
+    assert soak.growing(soak.slopes(figures())) == []
+    assert soak.growing(soak.slopes(figures(memory=-20, seconds=-0.2))) == []
 
 
 @pytest.mark.parametrize(
     "slope", [{"memory": 8}, {"descriptors": 2}, {"threads": 2}, {"python_threads": 2}, {"seconds": 0.3}]
 )
 def test_what_grows_is_told(slope):
-    (told,) = soak.growing(soak.slopes(list(rows(**slope))))
+    (told,) = soak.growing(soak.slopes(figures(**slope)))
     assert told.startswith(next(iter(slope)).replace("_", " "))
 
 
 def test_one_slow_round_is_no_growth():
-    found = list(rows())
-    found[-1]["seconds"] = 30.0
+    found = figures()
+    found["seconds"][-1] = 30.0
     assert soak.growing(soak.slopes(found)) == []
 
 

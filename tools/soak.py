@@ -17,6 +17,8 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -80,37 +82,40 @@ def measured() -> dict[str, float]:
     }
 
 
-def soaked(minutes: float, leak: int = 0) -> list[dict[str, float]]:
-    """Run rounds for so long; return what was measured after each.
+def soaked(minutes: float, leak: int = 0) -> dict[str, array[float]]:
+    """Run rounds for so long; return each figure after every round.
+
+    The figures lie in arrays, 4 bytes each: as numbers of Python's they alone were 6 MB after half an hour.
 
     Args:
         minutes: How long.
         leak: Bytes to lose on purpose in each round, to see that it is noticed.
     """
-    rows, lost = [], []
+    figures: dict[str, array[float]] = defaultdict(lambda: array("f"))
+    lost = []
     with tempfile.TemporaryDirectory() as folder:
         rounds, begin = Round(folder), time.monotonic()
-        while time.monotonic() - begin < minutes * 60 or len(rows) < 20:
+        while time.monotonic() - begin < minutes * 60 or rounds.number < 20:
             start = time.monotonic()
             right = rounds.run()
-            lost.append(np.ones(leak, np.uint8))
+            if leak:
+                lost.append(np.ones(leak, np.uint8))
             now = time.monotonic()
-            rows.append({"at": now - begin, "seconds": now - start, "right": right, **measured()})
-    return rows
+            for name, value in {"at": now - begin, "seconds": now - start, "right": right, **measured()}.items():
+                figures[name].append(value)
+    return figures
 
 
-def slopes(rows: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+def slopes(figures: dict[str, array[float]]) -> dict[str, dict[str, float]]:
     """Return for each figure its median, and by how much it rises over the run."""
-    kept = rows[len(rows) // 10 :]
-    at = np.array([row["at"] for row in kept])
     found = {}
     for name in ("memory", "descriptors", "threads", "python threads", "seconds"):
-        values = np.array([row[name] for row in kept])
-        found[name] = {"median": float(np.median(values)), "rise": _rise(at, values), "largest": float(values.max())}
+        values = np.array(figures[name])[len(figures[name]) // 10 :]
+        found[name] = {"median": float(np.median(values)), "rise": _rise(values), "largest": float(values.max())}
     return found
 
 
-def _rise(at: Any, values: Any) -> float:
+def _rise(values: Any) -> float:
     """Return the rise from the median of the first third to that of the last, so that one slow round counts little."""
     third = max(1, len(values) // 3)
     return float(np.median(values[-third:]) - np.median(values[:third])) * 1.5  # their middles are two thirds apart
@@ -126,7 +131,7 @@ def growing(found: dict[str, dict[str, float]]) -> list[str]:
     return wrong
 
 
-def picture(rows: list[dict[str, float]], path: Path) -> None:
+def picture(figures: dict[str, array[float]], path: Path) -> None:
     """Draw memory, time and descriptors over the run."""
     import matplotlib
 
@@ -135,11 +140,12 @@ def picture(rows: list[dict[str, float]], path: Path) -> None:
 
     figure, all_axes = pyplot.subplots(3, 1, figsize=(7, 6), sharex=True, layout="constrained")
     shown = [("memory", "resident memory, MB"), ("seconds", "seconds a round"), ("descriptors", "descriptors, threads")]
+    minutes = np.array(figures["at"]) / 60
     for axes, (name, label) in zip(all_axes, shown, strict=True):
-        axes.plot([row["at"] / 60 for row in rows], [row[name] for row in rows], linewidth=1)
+        axes.plot(minutes, figures[name], linewidth=1)
         axes.set_ylabel(label)
-        axes.set_ylim(0, 1.25 * max(row[name] for row in rows))
-    all_axes[-1].plot([row["at"] / 60 for row in rows], [row["threads"] for row in rows], linewidth=1)
+        axes.set_ylim(0, 1.25 * max(figures[name]))
+    all_axes[-1].plot(minutes, figures["threads"], linewidth=1)
     all_axes[-1].set_xlabel("minutes")
     figure.savefig(path, dpi=100)
 
@@ -151,14 +157,19 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a picture")
     parser.add_argument("--leak", type=int, default=0, help="bytes to lose in each round, to see that it is noticed")
     options = parser.parse_args()
-    rows = soaked(options.minutes, options.leak)
-    found = slopes(rows)
+    figures = soaked(options.minutes, options.leak)
+    found = slopes(figures)
     wrong = growing(found)
-    right = [row["right"] for row in rows]
-    report = {"minutes": rows[-1]["at"] / 60, "rounds": len(rows), "right": [min(right), max(right)], "grows": wrong}
+    right = figures["right"]
+    report = {
+        "minutes": figures["at"][-1] / 60,
+        "rounds": len(right),
+        "right": [min(right), max(right)],
+        "grows": wrong,
+    }
     print(json.dumps({**report, **found}, indent=1))
     if options.out:
-        picture(rows, options.out)
+        picture(figures, options.out)
     return bool(wrong)
 
 
