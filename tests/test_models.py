@@ -9,7 +9,7 @@ import pydl
 from pydl import models, nn
 from pydl.bench import networks
 from pydl.nn import functional as F
-from pydl.optim import SGD
+from pydl.optim import Adam
 
 SMALL = ["linear", "mlp", "lenet", "cnn", "resnet20"]
 
@@ -92,7 +92,7 @@ def test_the_bench_times_this_resnet20():
 @pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2"])
 def test_networks_learn(name, rng):
     model = models.build(name, (1, 12, 12), 2)
-    optimizer = SGD(model.parameters(), lr=0.05, momentum=0.9)
+    optimizer = Adam(model.parameters(), lr=1e-3)  # twelve steps of SGD are luck: some seeds go astray
     labels = rng.integers(0, 2, 32)
     images = rng.standard_normal((32, 1, 12, 12)) + 2 * labels[:, None, None, None]
     x, y = pydl.from_numpy(images.astype(np.float32)), pydl.from_numpy(labels)
